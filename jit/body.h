@@ -1,0 +1,72 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ops/layout.h"
+#include "ops/scalar_fn.h"
+#include "ops/tensor_desc.h"
+
+namespace athanor {
+
+// How a kernel argument is addressed from an iteration space. map.rank() is the space's rank. When `row` is set the access is
+// a gather: the i64 expression `row` picks a row, and the address is map + row * row_stride (0 <= row < row_count holds by contract
+// with the caller: the runtime checks indices before the launch).
+struct Operand {
+  int arg = 0;                                               // index in KernelPlan::args
+  Layout map;
+  int row = -1;                                              // expression
+  int64_t row_stride = 0;
+  int64_t row_count = 0;
+  bool operator==(const Operand&) const = default;
+};
+
+// One scalar expression at each point of an iteration space.
+struct Expr {
+  enum class Kind : uint8_t {
+    kConstant,     // value
+    kLoad,         // operand
+    kIndex,        // the index along dimension `dim`, i64
+    kApply,        // fn over args
+    kReduce,       // fn (kAdd or kMax) over args[0] along the dimensions in `axes` (bit d = dimension d)
+    kAccumulator,  // the contraction's result (epilogues of a contract only)
+  };
+  Kind kind = Kind::kConstant;
+  DType dtype = DType::kF32;                                 // of the result
+  Fn fn = Fn::kAdd;
+  std::array<int, 3> args = {-1, -1, -1};
+  double value = 0;
+  int operand = -1;                                          // index in Body::operands
+  int dim = -1;
+  uint32_t axes = 0;
+  bool operator==(const Expr&) const = default;
+};
+
+// Writes an expression. Where the expression does not vary along a dimension that a kReduce folded away, that dimension has one
+// digit {extent, 0} in the map and the value is written once.
+struct Store {
+  int expr = -1;
+  Operand operand;
+  int64_t begin = 0;                                         // only indices of the last dimension in [begin, end) are written,
+  int64_t end = -1;                                          // addressed by index - begin; -1: the whole extent
+  bool operator==(const Store&) const = default;
+};
+
+// Expressions woven around loops over one iteration space: nodes in topological order, loaded operands, stores.
+struct Body {
+  std::vector<int64_t> extents;
+  std::vector<Operand> operands;
+  std::vector<Expr> exprs;
+  std::vector<Store> stores;
+
+  int rank() const { return static_cast<int>(extents.size()); }
+  // Dimensions (bit mask) the expression's value varies along; broadcast operands and reduced dimensions are left out.
+  uint32_t Varies(int expr) const;
+  bool operator==(const Body&) const = default;
+};
+
+std::string ToString(const Body& body);                      // deterministic; part of a kernel's structural identity
+
+}  // namespace athanor

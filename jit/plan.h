@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "jit/body.h"
+
+namespace athanor {
+
+// A kernel plan: what one launch computes, independent of target and schedule. One skeleton, an access map for each operand,
+// and the expressions woven in before and after the heavy loop.
+
+// Loops over Body::extents. `skeleton` says which generator fits best:
+//   kPointwise  no reductions; dimensions are coalesced, the last one is the contiguous one where there is a choice
+//   kReduce     extents are [rows, cols]; every kReduce has axes == cols (bit 1: row statistics, any number of passes over a row)
+//               or axes == rows (bit 0: column sums, only as a store's expression)
+//   kLoopNest   anything else
+struct LoopPlan {
+  Body body;
+  // kPointwise only: the body runs once an instance (one AdamW over all parameters). Instance i has extent
+  // instance_elements[i] along the body's only dimension, and uses args [i*n, (i+1)*n), n = args / instances. Operands whose map has
+  // stride 0 are shared scalars and come from the args of instance 0.
+  std::vector<int64_t> instance_elements;
+  bool operator==(const LoopPlan&) const = default;
+};
+
+// C[b,m,n] = sum over k of A[b,m,k] * B[b,k,n], then the epilogue.
+struct ContractPlan {
+  int64_t batch = 1, m = 1, n = 1, k = 1;
+  Body a;                                                    // space [batch, m, k]; reductions over k (bit 2) are row statistics.
+  int a_result = -1;                                         //   Its stores are side outputs (row statistics, bias gradients).
+  Body b;                                                    // space [batch, k, n]; no reductions, no stores
+  int b_result = -1;
+  Body epilogue;                                             // space [batch, m, n]; kAccumulator is C; no reductions
+  DType accumulator = DType::kF32;
+  bool operator==(const ContractPlan&) const = default;
+};
+
+// Flash attention over Q [batch, heads, lq, d], K [batch, heads, lk, d], V [batch, heads, lk, dv]; every operand's map has rank 4.
+// Forward: y = softmax(scale * Q K^T (+ causal mask: key j <= query i)) V, lse[b,h,i] (rank 3 map) the natural log-sum-exp of the scaled scores.
+// Backward: dq, dk, dv from dy, q, k, v, y, lse.
+struct AttentionPlan {
+  bool backward = false;
+  int64_t batch = 1, heads = 1, lq = 1, lk = 1, d = 1, dv = 1;
+  double scale = 1;
+  bool causal = false;
+  DType dtype = DType::kF32;
+  Operand q, k, v, y, lse;                                   // forward writes y and lse (lse.arg == -1: not wanted)
+  Operand dy, dq, dk, dv_out;                                // backward only
+  bool operator==(const AttentionPlan&) const = default;
+};
+
+// out[index[s], j] += rows[s, j], out zeroed first; sums in increasing s. rows' map has rank 2 [s, j], index's rank 1, out's rank 2.
+struct ScatterPlan {
+  int64_t rows = 1, columns = 1, table_rows = 1;
+  DType dtype = DType::kF32, index_dtype = DType::kI64;
+  Operand source, index, out;
+  bool operator==(const ScatterPlan&) const = default;
+};
+
+enum class Skeleton : uint8_t { kPointwise, kReduce, kLoopNest, kContract, kAttention, kScatter };
+std::string_view Name(Skeleton skeleton);
+
+struct KernelArg {
+  DType dtype = DType::kF32;
+  bool written = false;
+  int64_t elements = 0;                                      // addressed storage
+  int buffer = -1;                                           // in Program::buffers; not part of the structural identity
+};
+
+struct KernelPlan {
+  Skeleton skeleton = Skeleton::kPointwise;
+  std::variant<LoopPlan, ContractPlan, AttentionPlan, ScatterPlan> detail;
+  std::vector<KernelArg> args;
+  std::vector<std::string> nodes;                            // the graph nodes computed, for people: "linear fc1", "gelu"
+  double flops = 0;                                          // as INTERFACES counts them
+  double bytes = 0;                                          // compulsory: each arg once
+
+  // Equal text, equal kernel: everything generated code depends on, and neither buffers nor names.
+  std::string Structure() const;
+};
+
+// What a graph compiles to: kernels in execution order over buffers.
+struct Program {
+  struct Buffer {
+    enum class Role : uint8_t { kInput, kOutput, kTemporary };
+    Role role = Role::kTemporary;
+    std::string name;                                        // of the graph's input or output
+    DType dtype = DType::kF32;
+    int64_t elements = 0;                                    // of storage
+    int alias = -1;                                          // an output updated in place: the input buffer it shares
+  };
+  std::vector<Buffer> buffers;
+  std::vector<KernelPlan> kernels;
+};
+
+}  // namespace athanor

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "jit/plan.h"
+#include "jit/target.h"
+
+namespace athanor {
+
+// How a kernel plan is carried out. A plain struct for each skeleton; results may differ in rounding between schedules, never
+// between thread counts under one schedule.
+
+struct LoopSchedule {
+  int64_t task_elements = 1 << 15;                           // iteration points handed out at once
+  int unroll = 1;                                            // vectors per iteration of the inner loop
+  bool streaming = false;                                    // non-temporal stores for outputs
+  int row_chunks = 16;                                       // kReduce with column sums: partial sums, combined in order
+  bool operator==(const LoopSchedule&) const = default;
+};
+
+struct ContractSchedule {
+  enum class Maker : uint8_t { kCpp, kAsmjit };
+  int mr = 8;                                                // rows of the register tile
+  int nv = 3;                                                // vectors of columns of the register tile
+  int64_t mc = 128, nc = 192, kc = 512;                      // cache blocks (multiples of the tile where smaller than the extent)
+  bool pack_a = false;                                       // copy A (a prologue with statistics always is)
+  bool pack_b = true;
+  int64_t k_split = 1;                                       // parallel partial sums over k, combined in order
+  int unroll = 4;                                            // k steps of the micro-kernel's loop
+  Maker maker = Maker::kCpp;
+  bool operator==(const ContractSchedule&) const = default;
+};
+
+struct AttentionSchedule {
+  int64_t block_q = 64, block_k = 64;
+  int mr = 8, nv = 3;                                        // register tile of the products
+  bool operator==(const AttentionSchedule&) const = default;
+};
+
+struct ScatterSchedule {
+  int64_t column_block = 64;
+  bool operator==(const ScatterSchedule&) const = default;
+};
+
+using Schedule = std::variant<LoopSchedule, ContractSchedule, AttentionSchedule, ScatterSchedule>;
+
+std::string ToString(const Schedule& schedule);              // "contract mr=8 nv=3 mc=128 ..."
+// The inverse of ToString. Throws Error on anything else.
+Schedule ParseSchedule(std::string_view text);
+// Empty when `schedule` can carry out `plan` on `cpu`; otherwise the reason, and the tuner skips it.
+std::string Validate(const Schedule& schedule, const KernelPlan& plan, const CpuTarget& cpu);
+// A good first guess, without measuring.
+Schedule DefaultSchedule(const KernelPlan& plan, const CpuTarget& cpu);
+
+}  // namespace athanor

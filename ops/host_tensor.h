@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "ops/tensor_desc.h"
+
+namespace athanor {
+
+// A dense row-major tensor in host memory: what the reference interpreter computes on. Elements of every dtype are read and
+// written as double (integers beyond 2^53 are refused on reading a file); Set rounds to the dtype.
+class HostTensor {
+ public:
+  HostTensor() = default;
+  HostTensor(DType dtype, Shape shape);                      // zeros; `desc().strides` stays empty
+
+  const TensorDesc& desc() const { return desc_; }
+  int64_t elements() const { return desc_.elements(); }
+  double Get(int64_t index) const;                           // flat row-major index
+  void Set(int64_t index, double value);
+  std::byte* data() { return data_.data(); }
+  const std::byte* data() const { return data_.data(); }
+  int64_t bytes() const { return static_cast<int64_t>(data_.size()); }
+
+ private:
+  TensorDesc desc_;
+  std::vector<std::byte> data_;
+};
+
+}  // namespace athanor
