@@ -64,9 +64,13 @@ struct Body {
   int rank() const { return static_cast<int>(extents.size()); }
   // Dimensions (bit mask) the expression's value varies along; broadcast operands and reduced dimensions are left out.
   uint32_t Varies(int expr) const;
+  std::vector<uint32_t> Varies() const;                      // of every expression
+  // The same of an operand's address, given Varies().
+  static uint32_t Varies(const Operand& operand, const std::vector<uint32_t>& varies);
   bool operator==(const Body&) const = default;
 };
 
+std::string ToString(const Operand& operand);
 std::string ToString(const Body& body);                      // deterministic; part of a kernel's structural identity
 
 }  // namespace athanor

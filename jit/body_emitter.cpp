@@ -1,0 +1,465 @@
+#include "jit/body_emitter.h"
+
+#include <cmath>
+
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+// Memory access functions of types that look different in memory carry a suffix.
+std::string Suffix(DType dtype) {
+  return dtype == DType::kBool || dtype == DType::kBF16 || dtype == DType::kF16 ? fmt::format("_{}", Name(dtype)) : "";
+}
+
+bool IsConstant(const Body& body, int expr) { return body.exprs[expr].kind == Expr::Kind::kConstant; }
+
+std::string Plus(const std::string& a, const std::string& b) { return a.empty() ? b : b.empty() ? a : a + " + " + b; }
+
+}  // namespace
+
+BodyEmitter::BodyEmitter(const Body& body, const std::vector<KernelArg>& args, Prelude* prelude, SourceWriter* out, std::string prefix)
+    : body_(body), args_(args), prelude_(prelude), out_(out), prefix_(std::move(prefix)), varies_(body.Varies()) {
+  state_.index.resize(body.rank());
+}
+
+void BodyEmitter::Push() { saved_.push_back(state_); }
+
+void BodyEmitter::Pop() {
+  ATHANOR_CHECK(!saved_.empty());
+  state_ = std::move(saved_.back());
+  saved_.pop_back();
+}
+
+void BodyEmitter::SetIndex(int dim, std::string index) { state_.index[dim] = std::move(index); }
+
+void BodyEmitter::SetVector(int dim, std::string index, int64_t multiple, std::string live) {
+  state_.index[dim] = std::move(index);
+  state_.vector_dim = dim;
+  state_.multiple = multiple;
+  state_.live = std::move(live);
+}
+
+void BodyEmitter::Bind(int expr, std::string name, bool vector) { state_.values[expr] = {std::move(name), vector}; }
+
+std::string BodyEmitter::NewName(int id) {
+  std::string name = fmt::format("{}{}", prefix_, id);
+  if (const int uses = used_names_[name]++; uses > 0) name += fmt::format("_{}", uses);
+  return name;
+}
+
+std::string BodyEmitter::Define(int id, DType dtype, bool vector, const std::string& text) {
+  const std::string name = NewName(id);
+  out_->Line("const {} {} = {};", vector ? VectorType(dtype) : ScalarType(dtype), name, text);
+  return name;
+}
+
+std::string BodyEmitter::Lanes() const { return state_.live.empty() ? std::to_string(prelude_->lanes()) : state_.live; }
+
+// --- values
+
+BodyEmitter::Value BodyEmitter::Get(int id) {
+  if (auto known = state_.values.find(id); known != state_.values.end()) return known->second;
+  const Expr& expr = body_.exprs[id];
+  Value value;
+  switch (expr.kind) {
+    case Expr::Kind::kConstant: return {Literal(expr.value, expr.dtype), false};
+    case Expr::Kind::kLoad: value = Load(expr, id); break;
+    case Expr::Kind::kIndex: {
+      ATHANOR_CHECK(!state_.index[expr.dim].empty());
+      if (expr.dim != state_.vector_dim) {
+        value = {Convert(state_.index[expr.dim], DType::kI64, expr.dtype, false), false};
+        break;
+      }
+      prelude_->Use("iota", DType::kI64);
+      const std::string lanes = fmt::format("iota_i64() + {}", state_.index[expr.dim]);
+      value = {Define(id, expr.dtype, true, Convert(lanes, DType::kI64, expr.dtype, true)), true};
+      break;
+    }
+    case Expr::Kind::kApply: value = Apply(expr, id); break;
+    case Expr::Kind::kReduce:
+    case Expr::Kind::kAccumulator: throw InternalError(fmt::format("body emitter: expression {} is not bound", id));
+  }
+  return state_.values[id] = value;
+}
+
+std::string BodyEmitter::Scalar(int expr) {
+  const Value value = Get(expr);
+  ATHANOR_CHECK(!value.vector);
+  return value.text;
+}
+
+std::string BodyEmitter::Vector(int expr) { return Widen(Get(expr), body_.exprs[expr].dtype); }
+
+std::string BodyEmitter::Widen(const Value& value, DType dtype) {
+  if (value.vector) return value.text;
+  prelude_->Use("splat", dtype);
+  if (dtype != DType::kBool) return fmt::format("splat({})", value.text);
+  prelude_->Use("splat_mask");
+  return fmt::format("splat_mask({})", value.text);
+}
+
+void BodyEmitter::Hoist(std::span<const int> roots) {
+  uint32_t known = 0;
+  for (int d = 0; d < body_.rank(); ++d) known |= state_.index[d].empty() ? 0 : 1u << d;
+  const int count = static_cast<int>(body_.exprs.size());
+  std::vector<char> needed(count, 0), computable(count, 0);
+  for (int root : roots) needed[root] = 1;
+  for (int e = count - 1; e >= 0; --e) {
+    if (!needed[e] || state_.values.contains(e)) continue;
+    const Expr& expr = body_.exprs[e];
+    if (expr.kind == Expr::Kind::kLoad && body_.operands[expr.operand].row >= 0) needed[body_.operands[expr.operand].row] = 1;
+    if (expr.kind != Expr::Kind::kApply) continue;           // a reduction's argument lives inside its own loop
+    for (int i = 0; i < Arity(expr.fn); ++i) needed[expr.args[i]] = 1;
+  }
+  for (int e = 0; e < count; ++e) {
+    const Expr& expr = body_.exprs[e];
+    if (state_.values.contains(e)) {
+      computable[e] = 1;
+      continue;
+    }
+    computable[e] = (varies_[e] & ~known) == 0 && expr.kind != Expr::Kind::kReduce && expr.kind != Expr::Kind::kAccumulator;
+    if (expr.kind == Expr::Kind::kLoad && body_.operands[expr.operand].row >= 0) computable[e] &= computable[body_.operands[expr.operand].row];
+    if (expr.kind == Expr::Kind::kApply) {
+      for (int i = 0; i < Arity(expr.fn); ++i) computable[e] &= computable[expr.args[i]];
+    }
+    const bool worthwhile = expr.kind == Expr::Kind::kLoad || expr.kind == Expr::Kind::kApply;
+    if (needed[e] && computable[e] && worthwhile) Get(e);
+  }
+}
+
+// --- addresses
+
+std::string BodyEmitter::OffsetText(const Digits& digits, const std::string& index) {
+  std::string text;
+  int64_t below = 1;
+  for (size_t k = 0; k < digits.size(); ++k) {
+    const Digit& digit = digits[k];
+    if (digit.stride != 0 && digit.extent != 1 && index != "0") {
+      ATHANOR_CHECK(!index.empty());
+      std::string part = index;
+      if (digits.size() > 1) {
+        prelude_->Use("digit");
+        part = k + 1 < digits.size() ? fmt::format("digit({}, {}, {})", index, below, digit.extent) : fmt::format("high_digit({}, {})", index, below);
+      }
+      text = Plus(text, digit.stride == 1 ? part : fmt::format("{} * {}", part, digit.stride));
+    }
+    below *= digit.extent;
+  }
+  return text;
+}
+
+bool BodyEmitter::Uniform(const Digits& digits, int64_t begin) const {
+  const int lanes = prelude_->lanes();
+  return digits.size() <= 1 || (digits[0].extent % lanes == 0 && state_.multiple % lanes == 0 && begin % lanes == 0);
+}
+
+BodyEmitter::Access BodyEmitter::Address(const Operand& operand, int64_t begin) {
+  Access access;
+  std::string offset = operand.map.offset() == 0 ? "" : std::to_string(operand.map.offset());
+  bool lanes = false;
+  for (int d = 0; d < operand.map.rank(); ++d) {
+    const Digits digits = Coalesce(operand.map.dim(d));
+    std::string index = state_.index[d];
+    const int64_t first = d == operand.map.rank() - 1 ? begin : 0;
+    if (first != 0) index = fmt::format("({} - {})", index, first);
+    if (d == state_.vector_dim && !Uniform(digits, first)) {
+      lanes = true;
+      index = fmt::format("({} + l)", index);
+    } else if (d == state_.vector_dim && !digits.empty()) {
+      access.stride = digits[0].extent == 1 ? 0 : digits[0].stride;
+    }
+    offset = Plus(offset, OffsetText(digits, index));
+  }
+  if (operand.row >= 0) {
+    const Value row = Get(operand.row);
+    lanes |= row.vector;
+    offset = Plus(offset, fmt::format("{}{} * {}", row.text, row.vector ? "[l]" : "", operand.row_stride));
+  }
+  if (lanes && access.stride != 0) offset = Plus(offset, fmt::format("l * {}", access.stride));
+  access.kind = lanes                  ? Access::Kind::kLanes
+                : access.stride == 0   ? Access::Kind::kScalar
+                : access.stride == 1   ? Access::Kind::kUnit
+                                       : Access::Kind::kStrided;
+  access.pointer = fmt::format("a{}{}", operand.arg, offset.empty() ? "" : " + " + offset);
+  return access;
+}
+
+// --- loads
+
+std::string BodyEmitter::LoadScalar(const std::string& pointer, DType dtype) {
+  if (dtype == DType::kBool) return fmt::format("(*({}) != 0)", pointer);
+  if (Suffix(dtype).empty()) return fmt::format("*({})", pointer);
+  prelude_->Use(Name(dtype));
+  return fmt::format("{}_value(*({}))", Name(dtype), pointer);
+}
+
+BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
+  const Operand& operand = body_.operands[expr.operand];
+  const DType memory = args_[operand.arg].dtype;
+  const Access access = Address(operand);
+  if (access.kind == Access::Kind::kScalar) {
+    return {Define(id, expr.dtype, false, Convert(LoadScalar(access.pointer, memory), memory, expr.dtype, false)), false};
+  }
+  if (access.kind == Access::Kind::kLanes) {
+    const std::string name = NewName(id);
+    const std::string element = LoadScalar(access.pointer, memory);
+    out_->Line("{} {}{{}};", VectorType(memory), name);
+    out_->Line("for (long l = 0; l < {}; ++l) {}[l] = {}{};", Lanes(), name, memory == DType::kBool ? "-" : "", element);
+    if (ComputeType(memory) == ComputeType(expr.dtype)) return {name, true};
+    return {Define(id, expr.dtype, true, Convert(name, memory, expr.dtype, true)), true};
+  }
+  const std::string suffix = Suffix(memory);
+  const bool strided = access.kind == Access::Kind::kStrided, tail = !strided && !state_.live.empty();
+  if (suffix.empty()) {
+    prelude_->Use(strided ? "strided" : tail ? "tail" : "load", memory);
+  } else {
+    prelude_->Use(Name(memory));
+  }
+  const std::string text = strided ? fmt::format("load{}_strided({}, {}, {})", suffix, access.pointer, access.stride, Lanes())
+                           : tail  ? fmt::format("load{}_tail({}, {})", suffix, access.pointer, state_.live)
+                                   : fmt::format("load{}({})", suffix, access.pointer);
+  return {Define(id, expr.dtype, true, Convert(text, memory, expr.dtype, true)), true};
+}
+
+// --- stores
+
+void BodyEmitter::EmitStores(bool streaming) {
+  for (const Store& store : body_.stores) EmitStore(store, true, streaming);
+}
+
+void BodyEmitter::EmitStore(const Store& store, bool check, bool streaming) {
+  const int last = body_.rank() - 1;
+  if (check && store.end >= 0 && store.begin == 0 && store.end == body_.extents[last]) check = false;
+  if (!check || store.end < 0) return StoreValue(store, Address(store.operand, store.end < 0 ? 0 : store.begin), streaming);
+  const int lanes = prelude_->lanes();
+  const bool whole_vectors = store.begin % lanes == 0 && state_.multiple % lanes == 0 &&
+                             (store.end % lanes == 0 || store.end == body_.extents[last]);
+  const std::string& index = state_.index[last];
+  if (state_.vector_dim != last || whole_vectors) {
+    out_->Open("if ({0} >= {1} && {0} < {2})", index, store.begin, store.end);
+    Push();
+    StoreValue(store, Address(store.operand, store.begin), streaming);
+    Pop();
+    out_->Close();
+    return;
+  }
+  // The range's border may lie inside a vector: element by element there.
+  out_->Open("if ({0} + {1} > {2} && {0} < {3})", index, lanes, store.begin, store.end);
+  Push();
+  const std::string value = Widen({Convert(Vector(store.expr), body_.exprs[store.expr].dtype, args_[store.operand.arg].dtype, true), true},
+                                  args_[store.operand.arg].dtype);
+  const Access access = Address(store.operand, store.begin);
+  const DType memory = args_[store.operand.arg].dtype;
+  const std::string name = NewName(store.expr);
+  out_->Line("const {} {} = {};", VectorType(memory), name, value);
+  out_->Open("for (long l = 0; l < {}; ++l)", Lanes());
+  out_->Line("if ({0} + l < {1} || {0} + l >= {2}) continue;", index, store.begin, store.end);
+  const std::string pointer = access.kind == Access::Kind::kLanes ? access.pointer : fmt::format("{} + l * {}", access.pointer, access.stride);
+  if (!Suffix(memory).empty()) prelude_->Use(Name(memory));
+  out_->Line("*({}) = {};", pointer,
+             memory == DType::kBool ? name + "[l] & 1" : Suffix(memory).empty() ? name + "[l]" : fmt::format("{}_bits({}[l])", Name(memory), name));
+  out_->Close();
+  Pop();
+  out_->Close();
+}
+
+void BodyEmitter::StoreValue(const Store& store, const Access& access, bool streaming) {
+  const DType memory = args_[store.operand.arg].dtype, dtype = body_.exprs[store.expr].dtype;
+  const std::string suffix = Suffix(memory);
+  const Value got = Get(store.expr);
+  if (access.kind == Access::Kind::kScalar) {
+    ATHANOR_CHECK(!got.vector);
+    const std::string value = Convert(got.text, dtype, memory, false);
+    if (!suffix.empty() && memory != DType::kBool) prelude_->Use(Name(memory));
+    out_->Line("*({}) = {};", access.pointer, suffix.empty() || memory == DType::kBool ? value : fmt::format("{}_bits({})", Name(memory), value));
+    return;
+  }
+  const std::string value = Convert(Widen(got, dtype), dtype, memory, true);
+  if (!suffix.empty()) prelude_->Use(Name(memory));
+  if (access.kind == Access::Kind::kLanes) {
+    const std::string name = NewName(store.expr);
+    out_->Line("const {} {} = {};", VectorType(memory), name, value);
+    const std::string element = memory == DType::kBool ? name + "[l] & 1" : suffix.empty() ? name + "[l]" : fmt::format("{}_bits({}[l])", Name(memory), name);
+    out_->Line("for (long l = 0; l < {}; ++l) *({}) = {};", Lanes(), access.pointer, element);
+    return;
+  }
+  const bool strided = access.kind == Access::Kind::kStrided, tail = !strided && !state_.live.empty();
+  streaming &= !strided && !tail && suffix.empty() && SizeOf(memory) * prelude_->lanes() >= (prelude_->isa() == Isa::kAvx512 ? 64 : 32);
+  if (suffix.empty()) prelude_->Use(strided ? "strided" : tail ? "tail" : streaming ? "stream" : "store", memory);
+  if (strided) {
+    out_->Line("store{}_strided({}, {}, {}, {});", suffix, access.pointer, value, access.stride, Lanes());
+  } else if (tail) {
+    out_->Line("store{}_tail({}, {}, {});", suffix, access.pointer, value, state_.live);
+  } else {
+    out_->Line("{}{}({}, {});", streaming ? "stream" : "store", suffix, access.pointer, value);
+  }
+}
+
+// --- functions
+
+BodyEmitter::Value BodyEmitter::Apply(const Expr& expr, int id) {
+  if (const std::string compare = IndexCompareText(expr); !compare.empty()) return {Define(id, expr.dtype, true, compare), true};
+  std::vector<Value> args;
+  bool vector = false;
+  for (int i = 0; i < Arity(expr.fn); ++i) {
+    args.push_back(Get(expr.args[i]));
+    vector |= args.back().vector;
+  }
+  const std::string text = ApplyText(expr, args, vector);
+  if (text == args[0].text) return args[0];                  // a cast that changes nothing
+  return {Define(id, expr.dtype, vector, text), vector};
+}
+
+std::string BodyEmitter::Convert(const std::string& text, DType from, DType to, bool vector) {
+  const DType source = ComputeType(from), target = ComputeType(to);
+  if (source == target) return text;
+  if (!vector) return target == DType::kBool ? fmt::format("({} != 0)", text) : fmt::format("({})({})", ScalarType(target), text);
+  if (target == DType::kBool) {
+    return SizeOf(source) == 4 ? fmt::format("({} != 0)", text) : fmt::format("__builtin_convertvector({} != 0, vi32)", text);
+  }
+  if (source == DType::kBool) return target == DType::kI32 ? fmt::format("-({})", text) : fmt::format("__builtin_convertvector(-({}), {})", text, VectorType(target));
+  return fmt::format("__builtin_convertvector({}, {})", text, VectorType(target));
+}
+
+std::string BodyEmitter::ApplyText(const Expr& expr, const std::vector<Value>& args, bool vector) {
+  const DType from = body_.exprs[expr.args[0]].dtype;
+  const bool is_bool = expr.dtype == DType::kBool, floating = IsFloat(expr.dtype);
+  auto text = [&](int i) { return args[i].text; };
+  switch (expr.fn) {
+    case Fn::kCast: {
+      std::string converted = Convert(text(0), from, expr.dtype, vector);
+      if (expr.dtype == from || Suffix(expr.dtype).empty() || is_bool) return converted;
+      prelude_->Use(Name(expr.dtype));                       // rounds
+      return fmt::format("{0}_value({0}_bits({1}))", Name(expr.dtype), converted);
+    }
+    case Fn::kNeg: return "-" + text(0);
+    case Fn::kNot: return (vector ? "~" : "!") + text(0);
+    case Fn::kAnd: return fmt::format("{} & {}", vector ? Widen(args[0], from) : text(0), vector ? Widen(args[1], from) : text(1));
+    case Fn::kAbs: return expr.dtype == DType::kU8 || is_bool ? text(0) : fmt::format("__builtin_elementwise_abs({})", text(0));
+    case Fn::kAdd:
+    case Fn::kSub:
+    case Fn::kMul: {
+      if (is_bool) {
+        const char* op = expr.fn == Fn::kAdd ? "|" : expr.fn == Fn::kMul ? "&" : "^";
+        return fmt::format("{} {} {}", vector ? Widen(args[0], from) : text(0), op, vector ? Widen(args[1], from) : text(1));
+      }
+      const char* op = expr.fn == Fn::kAdd ? "+" : expr.fn == Fn::kSub ? "-" : "*";
+      const std::string result = fmt::format("{} {} {}", text(0), op, text(1));
+      return expr.dtype == DType::kU8 && !vector ? fmt::format("(unsigned char)({})", result) : result;
+    }
+    case Fn::kDiv: return floating ? fmt::format("{} / {}", text(0), text(1)) : ViaDoubleText(expr, args, vector);
+    case Fn::kMax:
+    case Fn::kMin: return ExtremeText(expr, args, vector);
+    case Fn::kEq:
+    case Fn::kLt:
+    case Fn::kGt: return CompareText(expr, args, vector);
+    case Fn::kWhere: {
+      if (!vector) return fmt::format("{} ? {} : {}", text(0), text(1), text(2));
+      const std::string a = Widen(args[1], expr.dtype), b = Widen(args[2], expr.dtype);
+      if (!args[0].vector) return fmt::format("{} ? {} : {}", text(0), a, b);
+      prelude_->Use("select", expr.dtype);
+      return fmt::format("select({}, {}, {})", text(0), a, b);
+    }
+    default: return floating ? MathText(expr, args, vector) : ViaDoubleText(expr, args, vector);
+  }
+}
+
+std::string BodyEmitter::MathText(const Expr& expr, const std::vector<Value>& args, bool vector) {
+  const DType type = ComputeType(expr.dtype);
+  if (expr.fn == Fn::kSqrt) return fmt::format("__builtin_elementwise_sqrt({})", args[0].text);
+  if (expr.fn == Fn::kRsqrt) return fmt::format("{} / __builtin_elementwise_sqrt({})", Literal(1, type), args[0].text);
+  if (expr.fn == Fn::kPow) return PowText(expr, args, vector);
+  prelude_->Use(Name(expr.fn), type);
+  prelude_->Use("splat", type);
+  const std::string call = fmt::format("v_{}({})", Name(expr.fn), Widen(args[0], type));
+  return vector ? call : call + "[0]";
+}
+
+std::string BodyEmitter::PowText(const Expr& expr, const std::vector<Value>& args, bool vector) {
+  const DType type = ComputeType(expr.dtype);
+  const std::string& x = args[0].text;
+  if (IsConstant(body_, expr.args[1])) {
+    const double exponent = body_.exprs[expr.args[1]].value;
+    if (exponent == 1) return x;
+    if (exponent == 2) return fmt::format("{0} * {0}", x);
+    if (exponent == 3) return fmt::format("{0} * {0} * {0}", x);
+    if (exponent == -1) return fmt::format("{} / {}", Literal(1, type), x);
+    if (exponent == 0.5) return fmt::format("__builtin_elementwise_sqrt({})", x);
+  }
+  prelude_->Use("pow", type);
+  const std::string call = fmt::format("v_pow({}, {})", Widen(args[0], type), Widen(args[1], type));
+  return vector ? call : call + "[0]";
+}
+
+// Functions of integers that integers do not have: computed in double and truncated.
+std::string BodyEmitter::ViaDoubleText(const Expr& expr, const std::vector<Value>& args, bool vector) {
+  Expr wide = expr;
+  wide.dtype = DType::kF64;
+  std::vector<Value> wide_args;
+  for (int i = 0; i < Arity(expr.fn); ++i) {
+    const DType from = body_.exprs[expr.args[i]].dtype;
+    wide_args.push_back({fmt::format("({})", Convert(vector ? Widen(args[i], from) : args[i].text, from, DType::kF64, vector)), vector});
+  }
+  const std::string text = wide.fn == Fn::kDiv ? fmt::format("{} / {}", wide_args[0].text, wide_args[1].text) : MathText(wide, wide_args, vector);
+  return Convert("(" + text + ")", DType::kF64, expr.dtype, vector);
+}
+
+std::string BodyEmitter::ExtremeText(const Expr& expr, const std::vector<Value>& args, bool vector) {
+  const bool max = expr.fn == Fn::kMax;
+  auto text = [&](int i) { return vector ? Widen(args[i], expr.dtype) : args[i].text; };
+  if (expr.dtype == DType::kBool) return fmt::format("{} {} {}", text(0), max ? "|" : "&", text(1));
+  // Against a constant one instruction: a comparison with NaN is false, so the other operand comes through.
+  for (int i = 0; i < 2; ++i) {
+    if (!IsFloat(expr.dtype) || !IsConstant(body_, expr.args[i]) || std::isnan(body_.exprs[expr.args[i]].value)) continue;
+    return fmt::format("{0} {1} {2} ? {0} : {2}", text(i), max ? ">" : "<", text(1 - i));
+  }
+  prelude_->Use("arith", expr.dtype);
+  return fmt::format("{}({}, {})", max ? "vmax" : "vmin", text(0), text(1));
+}
+
+std::string BodyEmitter::CompareText(const Expr& expr, const std::vector<Value>& args, bool vector) {
+  const DType type = ComputeType(body_.exprs[expr.args[0]].dtype);
+  const char* op = expr.fn == Fn::kEq ? "==" : expr.fn == Fn::kLt ? "<" : ">";
+  if (!vector) return fmt::format("{} {} {}", args[0].text, op, args[1].text);
+  std::string a = Widen(args[0], type), b = Widen(args[1], type);
+  if (type == DType::kBool) {                                // masks are 0 and -1: order reversed
+    return fmt::format("{} {} {}", a, expr.fn == Fn::kLt ? ">" : expr.fn == Fn::kGt ? "<" : "==", b);
+  }
+  const std::string text = fmt::format("{} {} {}", a, op, b);
+  return SizeOf(type) == 4 ? text : fmt::format("__builtin_convertvector({}, vi32)", text);
+}
+
+// The index along the vector dimension against a scalar: in 32-bit lanes relative to the vector's first index.
+std::string BodyEmitter::IndexCompareText(const Expr& expr) {
+  if (expr.fn != Fn::kEq && expr.fn != Fn::kLt && expr.fn != Fn::kGt) return "";
+  for (int i = 0; i < 2; ++i) {
+    const Expr& index = body_.exprs[expr.args[i]];
+    const int other = expr.args[1 - i];
+    if (index.kind != Expr::Kind::kIndex || index.dim != state_.vector_dim || index.dtype != DType::kI64) continue;
+    if (body_.exprs[other].dtype != DType::kI64) continue;
+    const Value bound = Get(other);
+    if (bound.vector) continue;
+    prelude_->Use("relative");
+    const bool less = (expr.fn == Fn::kLt) == (i == 0);
+    return fmt::format("iota_i32() {} relative({}, {})", expr.fn == Fn::kEq ? "==" : less ? "<" : ">", bound.text, state_.index[index.dim]);
+  }
+  return "";
+}
+
+// --- declarations
+
+void DeclareArgs(const std::vector<KernelArg>& args, SourceWriter* out) {
+  for (size_t i = 0; i < args.size(); ++i) {
+    const std::string type = fmt::format("{}{}*", args[i].written ? "" : "const ", MemoryType(args[i].dtype));
+    out->Line("{0} const a{1} = ({0})args[{1}];", type, i);
+  }
+}
+
+int LanesFor(const Body& body, const CpuTarget& cpu) {
+  bool wide = false;
+  for (const Expr& expr : body.exprs) wide |= expr.dtype == DType::kF64;
+  return cpu.vector_bytes() / (wide ? 8 : 4);
+}
+
+}  // namespace athanor

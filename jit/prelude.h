@@ -1,0 +1,54 @@
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "jit/target.h"
+#include "ops/tensor_desc.h"
+
+namespace athanor {
+
+// The vocabulary that generated C++ is written in: vector types and inline functions, the same for every instruction set, of
+// which a source carries only those it asked for. All vectors of a kernel have the same number of lanes N, whatever their
+// element type; clang splits those wider than a register.
+//
+// Types     vf32 vf64 vi32 vi64 vu8 vu16; a vector of booleans is a vi32 of 0 and -1 (a mask), a scalar one is `bool`.
+// Values    splat(x), splat_mask(bool), iota_i32(), iota_i64(), select(mask, a, b), vmax(a, b) and vmin(a, b) (NaN if either is NaN),
+//           madd(a, b, c) = a * b + c rounded once.
+// Memory    load(p), store(p, v); the first n lanes: load_tail(p, n) (the others 0), store_tail(p, v, n); elements `stride` apart:
+//           load_strided(p, stride, n), store_strided(p, v, stride, n); stream(p, v): not through the caches when p is aligned
+//           to a vector, fence() after the last one. No alignment is required anywhere. Booleans in memory: load_bool, store_bool...,
+//           bf16 and f16: load_bf16, store_f16_tail, ... (as vf32).
+// Across    sum(v), max(v): over the lanes, in a fixed order; transpose(r): r[i][j] <-> r[j][i] of N vectors.
+// Math      v_exp v_log v_tanh v_erf v_sigmoid v_pow on vf32 and vf64. Bounds in units in the last place, tested in math_test:
+//           exp 1, log 1, tanh 3, erf 3, sigmoid 3; v_pow 1 on vf32 and 2 + 2 |b log a| on vf64. Denormals, infinities and NaN
+//           are handled as IEEE and C do.
+class Prelude {
+ public:
+  Prelude(Isa isa, int lanes) : isa_(isa), lanes_(lanes) {}
+
+  Isa isa() const { return isa_; }
+  int lanes() const { return lanes_; }
+  // Asks for a helper, e.g. Use("load", DType::kF32), Use("fence"). InternalError when there is no such helper.
+  void Use(std::string_view helper);
+  void Use(std::string_view helper, DType dtype);
+  // Definitions of the types and of the helpers asked for.
+  std::string Text() const;
+
+ private:
+  Isa isa_;
+  int lanes_;
+  std::set<std::string, std::less<>> used_;
+};
+
+// C++ type names: of one element in memory, of a scalar value, of a vector of values. Values of bf16 and f16 are float.
+std::string_view MemoryType(DType dtype);
+std::string_view ScalarType(DType dtype);
+std::string_view VectorType(DType dtype);
+// The dtype that values of `dtype` are computed in: f32 for bf16 and f16, otherwise itself.
+DType ComputeType(DType dtype);
+// A C++ literal of type ScalarType(dtype).
+std::string Literal(double value, DType dtype);
+
+}  // namespace athanor

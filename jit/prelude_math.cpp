@@ -1,0 +1,226 @@
+#include <fmt/format.h>
+
+#include "jit/prelude_units.h"
+
+namespace athanor {
+namespace {
+
+// The polynomials are minimax fits (Remez exchange, 60 digits) to the functions named beside them; the reductions are the
+// textbook ones (J.-M. Muller, "Elementary Functions"). Horner's scheme, each step one fused multiply-add.
+std::string Horner(std::string_view type, std::string_view p, std::string_view x,
+                        std::initializer_list<const char*> coefficients_from_highest) {
+  std::string text;
+  for (const char* c : coefficients_from_highest) {
+    text += text.empty() ? fmt::format("  {} {} = splat({});\n", type, p, c) : fmt::format("  {0} = madd({0}, {1}, splat({2}));\n", p, x, c);
+  }
+  return text;
+}
+
+// x = n ln2 + r, |r| <= ln2 / 2; defines n, r and q = (e^r - 1 - r) / r^2.
+std::string ReduceF32() {
+  return "  vf32 n = __builtin_elementwise_roundeven(x * 1.44269504f);\n"
+         "  vf32 r = madd(n, splat(-0.693359375f), x);\n"
+         "  r = madd(n, splat(2.12194440e-4f), r);\n" +
+         Horner("vf32", "q", "r", {"1.3814571e-3f", "8.368731e-3f", "4.1668389e-2f", "1.6666521e-1f", "4.9999994e-1f"});
+}
+
+std::string ReduceF64() {
+  return "  vf64 n = __builtin_elementwise_roundeven(x * 1.4426950408889634);\n"
+         "  vf64 r = madd(n, splat(-6.93147180369123816490e-01), x);\n"
+         "  r = madd(n, splat(-1.90821492927058770002e-10), r);\n" +
+         Horner("vf64", "q", "r",
+                     {"2.500003944019806e-08", "2.7630275372549705e-07", "2.7557586582384814e-06", "2.480149302945869e-05",
+                      "0.0001984126950619337", "0.0013888888943690292", "0.008333333333494708", "0.04166666666652996",
+                      "0.16666666666666413", "0.5000000000000011"});
+}
+
+void AppendScale(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
+  const bool native32 = isa == Isa::kAvx512 && lanes == 16, native64 = isa == Isa::kAvx512 && lanes == 8;
+  units->push_back({"scale.f32", {"splat.f32", "splat.i32"},
+                    native32 ? "// p * 2^n\n"
+                               "INLINE vf32 scale(vf32 p, vf32 n) {\n"
+                               "  return __builtin_ia32_scalefps512_mask(p, n, vf32{}, (unsigned short)-1, 4);\n"
+                               "}\n"
+                             : "// p * 2^n for integral |n| < 250, in two steps: the result may be denormal\n"
+                               "INLINE vf32 scale(vf32 p, vf32 n) {\n"
+                               "  vi32 k = __builtin_convertvector(n, vi32);\n"
+                               "  vi32 half = k >> 1;\n"
+                               "  return p * (vf32)((half + 127) << 23) * (vf32)((k - half + 127) << 23);\n"
+                               "}\n"});
+  units->push_back({"scale.f64", {"splat.f64", "splat.i64"},
+                    native64 ? "// p * 2^n\n"
+                               "INLINE vf64 scale(vf64 p, vf64 n) {\n"
+                               "  return __builtin_ia32_scalefpd512_mask(p, n, vf64{}, (unsigned char)-1, 4);\n"
+                               "}\n"
+                             : "// p * 2^n for integral |n| < 2000, in two steps: the result may be denormal\n"
+                               "INLINE vf64 scale(vf64 p, vf64 n) {\n"
+                               "  vi64 k = __builtin_convertvector(__builtin_convertvector(n, vi32), vi64);\n"
+                               "  vi64 half = k >> 1;\n"
+                               "  return p * (vf64)((half + 1023) << 52) * (vf64)((k - half + 1023) << 52);\n"
+                               "}\n"});
+}
+
+// The comparisons are written so that a NaN passes through.
+void AppendExp(std::vector<PreludeUnit>* units) {
+  units->push_back({"exp.f32", {"scale.f32", "arith.f32"},
+                    "INLINE vf32 v_exp(vf32 x) {\n"
+                    "  x = -104.0f > x ? splat(-104.0f) : x;\n"
+                    "  x = 89.0f < x ? splat(89.0f) : x;\n" + ReduceF32() +
+                    "  return scale(madd(r * r, q, r) + 1.0f, n);\n"
+                    "}\n"});
+  units->push_back({"exp.f64", {"scale.f64", "arith.f64"},
+                    "INLINE vf64 v_exp(vf64 x) {\n"
+                    "  x = -746.0 > x ? splat(-746.0) : x;\n"
+                    "  x = 710.0 < x ? splat(710.0) : x;\n" + ReduceF64() +
+                    "  return scale(madd(r * r, q, r) + 1.0, n);\n"
+                    "}\n"});
+}
+
+// tanh |x| = t / (t + 2) with t = e^(2|x|) - 1 = 2^n (e^r - 1) + (2^n - 1), which keeps its relative accuracy near 0.
+void AppendTanh(std::vector<PreludeUnit>* units) {
+  units->push_back({"tanh.f32", {"scale.f32", "arith.f32"},
+                    "INLINE vf32 v_tanh(vf32 a) {\n"
+                    "  vf32 x = 2.0f * __builtin_elementwise_abs(a);\n"
+                    "  x = 19.0f < x ? splat(19.0f) : x;\n" + ReduceF32() +
+                    "  vf32 power = scale(splat(1.0f), n);\n"
+                    "  vf32 t = madd(power, madd(r * r, q, r), power - 1.0f);\n"
+                    "  t = t / (t + 2.0f);\n"
+                    "  return (vf32)((vi32)t | ((vi32)a & (int)0x80000000));\n"
+                    "}\n"});
+  units->push_back({"tanh.f64", {"scale.f64", "arith.f64"},
+                    "INLINE vf64 v_tanh(vf64 a) {\n"
+                    "  vf64 x = 2.0 * __builtin_elementwise_abs(a);\n"
+                    "  x = 40.0 < x ? splat(40.0) : x;\n" + ReduceF64() +
+                    "  vf64 power = scale(splat(1.0), n);\n"
+                    "  vf64 t = madd(power, madd(r * r, q, r), power - 1.0);\n"
+                    "  t = t / (t + 2.0);\n"
+                    "  return (vf64)((vi64)t | ((vi64)a & (long)0x8000000000000000));\n"
+                    "}\n"});
+}
+
+// With e = e^-|x|: 1 / (1 + e) for x >= 0, e / (1 + e) below, accurate down to denormals.
+void AppendSigmoid(std::vector<PreludeUnit>* units) {
+  for (auto [tag, one] : {std::pair{"f32", "1.0f"}, {"f64", "1.0"}}) {
+    units->push_back({fmt::format("sigmoid.{}", tag), {fmt::format("exp.{}", tag)},
+                      Substitute("INLINE $V v_sigmoid($V x) {\n"
+                                 "  $V e = v_exp(-__builtin_elementwise_abs(x));\n"
+                                 "  return (x < 0 ? e : splat($1)) / (e + $1);\n"
+                                 "}\n",
+                                 {{"$V", fmt::format("v{}", tag)}, {"$1", one}})});
+  }
+}
+
+// x = 2^e m, sqrt(1/2) <= m < sqrt(2); log x = e ln2 + log m.
+void AppendLog(std::vector<PreludeUnit>* units) {
+  units->push_back(
+      {"log.f32", {"splat.f32", "splat.i32", "arith.f32"},
+       "INLINE vf32 v_log(vf32 a) {\n"
+       "  vi32 tiny = a < 0x1p-126f;\n"
+       "  vf32 x = tiny ? a * 0x1p23f : a;\n"
+       "  vi32 i = (vi32)x - 0x3f3504f3;\n"
+       "  vf32 e = __builtin_convertvector((i >> 23) + (tiny & -23), vf32);\n"
+       "  vf32 f = (vf32)((i & 0x7fffff) + 0x3f3504f3) - 1.0f;\n" +
+           Horner("vf32", "p", "f",
+                       {"6.7466415e-2f", "-0.11675641f", "0.11888155f", "-0.12405591f", "0.14219554f", "-0.16667996f", "0.20002119f",
+                        "-0.25000009f", "0.33333313f"}) +
+           "  vf32 f2 = f * f;\n"
+           "  vf32 y = madd(e, splat(-2.12194440e-4f), f2 * f * p);\n"
+           "  y = madd(f2, splat(-0.5f), y) + f;\n"
+           "  y = madd(e, splat(0.693359375f), y);\n"
+           "  y = a == 0.0f ? splat(-__builtin_inff()) : y;\n"
+           "  y = a < 0.0f ? splat(__builtin_nanf(\"\")) : y;\n"
+           "  return ((a == __builtin_inff()) | (a != a)) ? a : y;\n"
+           "}\n"});
+  units->push_back(
+      {"log.f64", {"splat.f64", "splat.i64", "arith.f64"},
+       "INLINE vf64 v_log(vf64 a) {\n"
+       "  vi64 tiny = a < 0x1p-1022;\n"
+       "  vf64 x = tiny ? a * 0x1p52 : a;\n"
+       "  vi64 i = (vi64)x - 0x3fe6a09e667f3bcdL;\n"
+       "  vf64 e = __builtin_convertvector(__builtin_convertvector((i >> 52) + (tiny & -52L), vi32), vf64);\n"
+       "  vf64 f = (vf64)((i & 0xfffffffffffffL) + 0x3fe6a09e667f3bcdL) - 1.0;\n"
+       "  vf64 s = f / (f + 2.0);\n"
+       "  vf64 z = s * s;\n" +
+           Horner("vf64", "p", "z",
+                       {"0.132511170743235", "0.13250141800064263", "0.15387089686878216", "0.1818177569066505", "0.22222222646470402",
+                        "0.2857142856908817", "0.4000000000000624", "0.6666666666666666"}) +
+           "  vf64 h = 0.5 * f * f;\n"
+           "  vf64 y = s * madd(z, p, h) + e * 1.90821492927058770002e-10;\n"
+           "  y = f - (h - y);\n"
+           "  y = madd(e, splat(6.93147180369123816490e-01), y);\n"
+           "  y = a == 0.0 ? splat(-__builtin_inf()) : y;\n"
+           "  y = a < 0.0 ? splat(__builtin_nan(\"\")) : y;\n"
+           "  return ((a == __builtin_inf()) | (a != a)) ? a : y;\n"
+           "}\n"});
+}
+
+// f32: erf(x) = x P(x^2) on |x| <= 3.85, where erf is 1 to within half a unit; P in s = 2 x^2 / 3.85^2 - 1.
+// f64: x P(x^2) below 1; above, 1 - e^(-x^2) Q(t) with t = (x - 3) / (x + 3), up to 6.
+void AppendErf(std::vector<PreludeUnit>* units) {
+  units->push_back({"erf.f32", {"splat.f32", "arith.f32"},
+                    "INLINE vf32 v_erf(vf32 x) {\n"
+                    "  x = -3.85f > x ? splat(-3.85f) : x;\n"
+                    "  x = 3.85f < x ? splat(3.85f) : x;\n"
+                    "  vf32 s = madd(x * x, splat(0.13492998f), splat(-1.0f));\n" +
+                        Horner("vf32", "p", "s",
+                                    {"-6.0046988e-4f", "1.5372835e-3f", "-1.1908246e-3f", "1.8320921e-3f", "-6.4107393e-3f",
+                                     "1.2108771e-2f", "-1.8046749e-2f", "2.7683783e-2f", "-4.1225504e-2f", "5.6611318e-2f",
+                                     "-7.3155671e-2f", "9.0788409e-2f", "-1.1038807e-1f", "1.3621323e-1f", "-1.8330142e-1f",
+                                     "3.6728480e-1f"}) +
+                        "  return x * p;\n"
+                        "}\n"});
+  units->push_back({"erf.f64", {"exp.f64"},
+                    "INLINE vf64 v_erf(vf64 a) {\n"
+                    "  vf64 x = __builtin_elementwise_abs(a);\n"
+                    "  x = 6.0 < x ? splat(6.0) : x;\n"
+                    "  vf64 x2 = x * x;\n" +
+                        Horner("vf64", "p", "x2",
+                                    {"5.945262640753955e-11", "-1.1365666624567702e-09", "1.465788005199366e-08", "-1.6350025260055095e-07",
+                                     "1.6460972821184672e-06", "-1.4925593507190661e-05", "0.00012055331036913794",
+                                     "-0.0008548326978742633", "0.005223977624780875", "-0.026866170645072896", "0.11283791670954857",
+                                     "-0.3761263890318375", "1.1283791670955126"}) +
+                        "  vf64 t = (x - 3.0) / (x + 3.0);\n" +
+                        Horner("vf64", "q", "t",
+                                    {"-3.08610346059917e-08", "1.2354026861133369e-06", "2.0137631460761474e-06", "-7.994722065600654e-06",
+                                     "-1.2842797409853717e-05", "6.406057011234705e-05", "4.5253750883432874e-05", "-0.0005970623317094397",
+                                     "0.0007077465149036571", "0.004269136350461888", "-0.024392499320726808", "0.07166583719760408",
+                                     "-0.15011593650075045", "0.24560380171233376", "-0.32623356004303733", "0.17900115118138996"}) +
+                        "  vf64 y = x < 1.0 ? x * p : 1.0 - v_exp(-x2) * q;\n"
+                        "  return (vf64)((vi64)y | ((vi64)a & (long)0x8000000000000000));\n"
+                        "}\n"});
+}
+
+// |a|^b = e^(b log|a|), then the sign and the special cases of C's pow. f32 goes through f64.
+void AppendPow(std::vector<PreludeUnit>* units) {
+  units->push_back(
+      {"pow.f64", {"exp.f64", "log.f64"},
+       "INLINE vf64 v_pow(vf64 a, vf64 b) {\n"
+       "  vf64 y = v_exp(b * v_log(__builtin_elementwise_abs(a)));\n"
+       "  vf64 whole = __builtin_elementwise_trunc(b);\n"
+       "  vf64 half = b * 0.5;\n"
+       "  vi64 odd = (whole == b) & (__builtin_elementwise_trunc(half) != half);\n"
+       "  vi64 negative = (vi64)a < 0;\n"
+       "  y = ((a < 0.0) & (whole != b) & (a != -__builtin_inf())) ? splat(__builtin_nan(\"\")) : y;\n"
+       "  y = (negative & odd) ? -y : y;\n"
+       "  y = ((a == -1.0) & (__builtin_elementwise_abs(b) == __builtin_inf())) ? splat(1.0) : y;\n"
+       "  return ((b == 0.0) | (a == 1.0)) ? splat(1.0) : y;\n"
+       "}\n"});
+  units->push_back({"pow.f32", {"pow.f64"},
+                    "INLINE vf32 v_pow(vf32 a, vf32 b) {\n"
+                    "  return __builtin_convertvector(v_pow(__builtin_convertvector(a, vf64), __builtin_convertvector(b, vf64)), vf32);\n"
+                    "}\n"});
+}
+
+}  // namespace
+
+void AppendMathUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
+  AppendScale(isa, lanes, units);
+  AppendExp(units);
+  AppendTanh(units);
+  AppendSigmoid(units);
+  AppendLog(units);
+  AppendErf(units);
+  AppendPow(units);
+}
+
+}  // namespace athanor

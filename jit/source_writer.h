@@ -1,0 +1,40 @@
+#pragma once
+
+#include <fmt/core.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace athanor {
+
+// Builds C-like source text with two-space indentation. Braces are balanced by the caller through Open and Close.
+class SourceWriter {
+ public:
+  // One line at the current indentation.
+  template <typename... Args>
+  void Line(fmt::format_string<Args...> format, Args&&... args) {
+    AddLine(fmt::format(format, std::forward<Args>(args)...));
+  }
+  // "<text> {", and what follows is indented.
+  template <typename... Args>
+  void Open(fmt::format_string<Args...> format, Args&&... args) {
+    AddLine(fmt::format(format, std::forward<Args>(args)...) + " {");
+    ++depth_;
+  }
+  void OpenBlock();                                          // "{"
+  void Close(std::string_view after = "");                   // "}" + after
+  void Comment(std::string_view text);                       // "// text", wrapped
+  void Blank();                                              // an empty line, never two in a row
+  void Raw(std::string_view text);                           // as it is
+
+  int depth() const { return depth_; }
+  const std::string& text() const { return text_; }
+
+ private:
+  void AddLine(std::string_view line);
+  std::string text_;
+  int depth_ = 0;
+};
+
+}  // namespace athanor
