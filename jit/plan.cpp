@@ -49,7 +49,7 @@ std::string_view Name(Skeleton skeleton) {
 
 std::string KernelPlan::Structure() const {
   std::string text = fmt::format("{}\n", Name(skeleton));
-  for (const KernelArg& arg : args) text += fmt::format("arg {}{} {}\n", arg.written ? "out " : "", Name(arg.dtype), arg.elements);
+  for (const KernelArg& arg : args) text += fmt::format("arg {}{}\n", arg.written ? "out " : "", Name(arg.dtype));
   return text + std::visit([](const auto& plan) { return Describe(plan); }, detail);
 }
 
