@@ -1,0 +1,224 @@
+#include "jit/body_builder.h"
+
+#include <algorithm>
+
+#include "jit/reduction.h"
+#include "ops/error.h"
+#include "ops/op.h"
+
+namespace athanor {
+namespace {
+
+bool IsConstantAlong(const Digits& digits) {
+  return std::all_of(digits.begin(), digits.end(), [](const Digit& d) { return d.extent == 1 || d.stride == 0; });
+}
+
+}  // namespace
+
+BodyBuilder::BodyBuilder(std::vector<int64_t> extents, Context context) : context_(std::move(context)) {
+  body_.extents = std::move(extents);
+}
+
+int BodyBuilder::AddExpr(const Expr& expr) {
+  auto found = std::find(body_.exprs.begin(), body_.exprs.end(), expr);
+  if (found != body_.exprs.end()) return static_cast<int>(found - body_.exprs.begin());
+  body_.exprs.push_back(expr);
+  return static_cast<int>(body_.exprs.size()) - 1;
+}
+
+void BodyBuilder::AddStore(int expr, Operand operand, int64_t begin, int64_t end) {
+  body_.stores.push_back({expr, std::move(operand), begin, end});
+}
+
+// `layout` (of a value) addressed through `map`; asks to store `blocked` when that has no separable form.
+Layout BodyBuilder::Through(const Layout& layout, const Layout& map, ValueId blocked) const {
+  std::optional<Layout> composed = layout.Compose(map);
+  if (!composed) throw NeedsStorage{blocked};
+  return *composed;
+}
+
+int BodyBuilder::Read(ValueId value, const Layout& map) {
+  const ViewOf& view = context_.views[value];
+  if (view.root == value) return ReadRoot(value, map);
+  return ReadRoot(view.root, Through(view.layout, map, view.root));
+}
+
+int BodyBuilder::ReadRoot(ValueId root, const Layout& map) {
+  const Value& value = context_.graph.value(root);
+  if (value.constant) {
+    Expr expr;
+    expr.kind = Expr::Kind::kConstant;
+    expr.dtype = value.desc.dtype;
+    expr.value = *value.constant;
+    return AddExpr(expr);
+  }
+  const auto key = std::make_pair(root, ToString(map));
+  if (auto found = memo_.find(key); found != memo_.end()) return found->second;
+  int expr;
+  if (value.producer == kNone || !context_.computed_here(value.producer)) {
+    expr = Load(root, map);
+  } else if (root == context_.accumulator) {
+    if (!SameMap(map, Identity())) throw NeedsStorage{root};
+    Expr accumulator;
+    accumulator.kind = Expr::Kind::kAccumulator;
+    accumulator.dtype = value.desc.dtype;
+    expr = AddExpr(accumulator);
+  } else {
+    expr = ReadNode(value.producer, map);
+  }
+  memo_[key] = expr;
+  return expr;
+}
+
+int BodyBuilder::ReadNode(NodeId id, const Layout& map) {
+  const Node& node = context_.graph.node(id);
+  try {
+    switch (node.op->kind) {
+      case OpKind::kPointwise: return Apply(id, map);
+      case OpKind::kReduce: return ReadReduction(id, map);
+      case OpKind::kIota: return Index(id, map);
+      case OpKind::kGather: return Gather(id, map);
+      default: throw NeedsStorage{node.outputs[0]};
+    }
+  } catch (const NeedsStorage& blocked) {
+    // What is in memory already can't be the obstacle: this node has to run in an iteration space of its own.
+    const NodeId producer = context_.graph.value(blocked.value).producer;
+    if (producer != kNone && context_.computed_here(producer)) throw;
+    throw NeedsStorage{node.outputs[0]};
+  }
+}
+
+int BodyBuilder::Apply(NodeId id, const Layout& map) {
+  const Node& node = context_.graph.node(id);
+  const TensorDesc& result = context_.graph.desc(node.outputs[0]);
+  Expr expr;
+  expr.kind = Expr::Kind::kApply;
+  expr.dtype = result.dtype;
+  expr.fn = node.op->fn;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    const ValueId input = node.inputs[i];
+    const Layout broadcast = Layout::Contiguous(context_.graph.desc(input).shape).Expand(result.shape);
+    expr.args[i] = Read(input, Through(broadcast, map, node.outputs[0]));
+  }
+  if (expr.fn == Fn::kCast && body_.exprs[expr.args[0]].dtype == expr.dtype) return expr.args[0];
+  return AddExpr(expr);
+}
+
+int BodyBuilder::ReadReduction(NodeId id, const Layout& map) {
+  const Node& node = context_.graph.node(id);
+  const Reduction reduction = ReductionOf(context_.graph, node);
+  const int dim = context_.reduced_dim;
+  if (reduction.form == Reduction::Form::kAll && body_.rank() == 2) return SumAll(id);
+  if (dim < 0 || body_.extents[dim] != reduction.reduced || !IsConstantAlong(map.dim(dim))) throw NeedsStorage{node.outputs[0]};
+  Layout input = Through(reduction.kept_map, map, node.outputs[0]);
+  std::vector<Digits> dims = input.dims();
+  dims[dim] = reduction.reduced_digits;
+  Expr expr;
+  expr.kind = Expr::Kind::kReduce;
+  expr.dtype = context_.graph.desc(node.outputs[0]).dtype;
+  expr.fn = node.op->fn;
+  expr.axes = 1u << dim;
+  expr.args[0] = Read(node.inputs[0], Layout(input.offset(), dims));
+  return AddExpr(expr);
+}
+
+// A sum over everything, in a space of rows and columns: of each row, then over the rows.
+int BodyBuilder::SumAll(NodeId id) {
+  const Node& node = context_.graph.node(id);
+  const int64_t elements = context_.graph.desc(node.inputs[0]).elements();
+  Expr expr;
+  expr.kind = Expr::Kind::kReduce;
+  expr.dtype = context_.graph.desc(node.outputs[0]).dtype;
+  expr.fn = Fn::kAdd;
+  if (elements == body_.extents[0] && body_.extents[1] != 1) {
+    expr.args[0] = Read(node.inputs[0], Layout(0, {{{elements, 1}}, {{body_.extents[1], 0}}}));
+  } else {
+    ATHANOR_CHECK(elements == body_.extents[0] * body_.extents[1]);
+    expr.axes = 2;
+    expr.args[0] = Read(node.inputs[0], Identity());
+    expr.args[0] = AddExpr(expr);
+  }
+  expr.axes = 1;
+  return AddExpr(expr);
+}
+
+// The index along a dimension is itself an address: that of a layout with stride 1 along it.
+int BodyBuilder::Index(NodeId id, const Layout& map) {
+  const Node& node = context_.graph.node(id);
+  const TensorDesc& desc = context_.graph.desc(node.outputs[0]);
+  std::vector<int64_t> strides(desc.rank(), 0);
+  const int64_t along = Get<int64_t>(node.attrs, "dim");
+  strides[along < 0 ? along + desc.rank() : along] = 1;
+  const Layout index = Through(Layout::Strided(desc.shape, strides), map, node.outputs[0]);
+  int dim = -1;
+  for (int d = 0; d < index.rank(); ++d) {
+    if (IsConstantAlong(index.dim(d))) continue;
+    const Digits digits = Coalesce(index.dim(d));
+    if (dim >= 0 || digits.size() != 1 || digits[0].stride != 1) throw NeedsStorage{node.outputs[0]};
+    dim = d;
+  }
+  Expr offset;
+  offset.kind = Expr::Kind::kConstant;
+  offset.dtype = desc.dtype;
+  offset.value = static_cast<double>(index.offset());
+  if (dim < 0) return AddExpr(offset);
+  Expr expr;
+  expr.kind = Expr::Kind::kIndex;
+  expr.dtype = desc.dtype;
+  expr.dim = dim;
+  int result = AddExpr(expr);
+  if (index.offset() == 0) return result;
+  Expr sum;
+  sum.kind = Expr::Kind::kApply;
+  sum.dtype = desc.dtype;
+  sum.args = {result, AddExpr(offset), -1};
+  return AddExpr(sum);
+}
+
+// table[index[s...], j...]: the index is an expression of its own, the rest an access map.
+int BodyBuilder::Gather(NodeId id, const Layout& map) {
+  const Node& node = context_.graph.node(id);
+  const Graph& graph = context_.graph;
+  const ValueId result = node.outputs[0];
+  const Shape& shape = graph.desc(result).shape;
+  const TensorDesc& table = graph.desc(node.inputs[0]);
+  const TensorDesc& indices = graph.desc(node.inputs[1]);
+  std::vector<int64_t> row_strides = ContiguousStrides(indices.shape), column_strides(shape.size(), 0);
+  row_strides.resize(shape.size(), 0);
+  const std::vector<int64_t> table_strides = ContiguousStrides(table.shape);
+  std::copy(table_strides.begin() + 1, table_strides.end(), column_strides.begin() + indices.rank());
+  const ViewOf& view = context_.views[node.inputs[0]];
+  const Storage stored = context_.storage(view.root);
+  const Layout base = Through(stored.layout, view.layout, view.root);
+  const Digits rows = Coalesce(base.dim(0));
+  if (rows.size() > 1) throw NeedsStorage{view.root};
+
+  Operand operand;
+  operand.row = Read(node.inputs[1], Through(Layout::Strided(shape, row_strides), map, result));
+  operand.row_stride = rows.empty() ? 0 : rows[0].stride;
+  operand.row_count = table.shape[0];
+  operand.arg = context_.arg(stored.buffer);
+  operand.map = Through(base, Through(Layout::Strided(shape, column_strides), map, result), result);
+  body_.operands.push_back(operand);
+  Expr expr;
+  expr.kind = Expr::Kind::kLoad;
+  expr.dtype = table.dtype;
+  expr.operand = static_cast<int>(body_.operands.size()) - 1;
+  return AddExpr(expr);
+}
+
+int BodyBuilder::Load(ValueId root, const Layout& map) {
+  const Storage stored = context_.storage(root);
+  Operand operand;
+  operand.arg = context_.arg(stored.buffer);
+  operand.map = Through(stored.layout, map, root);
+  auto found = std::find(body_.operands.begin(), body_.operands.end(), operand);
+  Expr expr;
+  expr.kind = Expr::Kind::kLoad;
+  expr.dtype = context_.graph.desc(root).dtype;
+  expr.operand = static_cast<int>(found - body_.operands.begin());
+  if (found == body_.operands.end()) body_.operands.push_back(operand);
+  return AddExpr(expr);
+}
+
+}  // namespace athanor

@@ -1,0 +1,76 @@
+#include "jit/foreach.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+
+namespace athanor {
+namespace {
+
+bool IsUniform(const Layout& map) { return map.rank() == 1 && map.offset() == 0 && map.dim(0).size() <= 1; }
+
+bool IsFlat(const KernelPlan& plan) {
+  if (plan.skeleton != Skeleton::kPointwise) return false;
+  const Body& body = std::get<LoopPlan>(plan.detail).body;
+  return body.rank() == 1 && body.extents[0] > 0 &&
+         std::all_of(body.operands.begin(), body.operands.end(), [](const Operand& o) { return o.row < 0 && IsUniform(o.map); }) &&
+         std::all_of(body.stores.begin(), body.stores.end(), [](const Store& s) { return s.end < 0 && IsUniform(s.operand.map); });
+}
+
+// What two kernels must share to be one: the body without its extent, and the buffers of the scalars.
+std::string Family(const KernelPlan& plan) {
+  Body body = std::get<LoopPlan>(plan.detail).body;
+  auto erase = [](Layout& map) {
+    const int64_t stride = map.dim(0).empty() ? 0 : map.dim(0)[0].stride;
+    map = Layout(0, {{{2, stride}}});
+  };
+  std::string family;
+  for (Operand& operand : body.operands) {
+    erase(operand.map);
+    if (operand.map.dim(0)[0].stride == 0) family += "scalar " + std::to_string(plan.args[operand.arg].buffer) + "; ";
+  }
+  for (Store& store : body.stores) erase(store.operand.map);
+  body.extents = {2};
+  return family + ToString(body);
+}
+
+}  // namespace
+
+void MergeForeach(Program* program) {
+  std::set<int> read;
+  for (const KernelPlan& kernel : program->kernels) {
+    for (const KernelArg& arg : kernel.args) {
+      if (!arg.written) read.insert(arg.buffer);
+    }
+  }
+  std::map<std::string, std::vector<size_t>> families;
+  for (size_t i = 0; i < program->kernels.size(); ++i) {
+    const KernelPlan& kernel = program->kernels[i];
+    const bool final = std::none_of(kernel.args.begin(), kernel.args.end(), [&](const KernelArg& a) { return a.written && read.count(a.buffer); });
+    if (final && IsFlat(kernel)) families[Family(kernel)].push_back(i);
+  }
+  std::set<size_t> gone;
+  for (const auto& [family, members] : families) {
+    if (members.size() < 2) continue;
+    // The last one takes the others in: all that they read is ready by then, and nothing waits for them.
+    KernelPlan merged = program->kernels[members[0]];
+    LoopPlan& loop = std::get<LoopPlan>(merged.detail);
+    loop.instance_elements = {loop.body.extents[0]};
+    for (size_t m = 1; m < members.size(); ++m) {
+      const KernelPlan& next = program->kernels[members[m]];
+      loop.instance_elements.push_back(std::get<LoopPlan>(next.detail).body.extents[0]);
+      merged.args.insert(merged.args.end(), next.args.begin(), next.args.end());
+      merged.bytes += next.bytes;
+    }
+    program->kernels[members.back()] = std::move(merged);
+    gone.insert(members.begin(), members.end() - 1);
+  }
+  std::vector<KernelPlan> kept;
+  for (size_t i = 0; i < program->kernels.size(); ++i) {
+    if (!gone.count(i)) kept.push_back(std::move(program->kernels[i]));
+  }
+  program->kernels = std::move(kept);
+}
+
+}  // namespace athanor

@@ -1,0 +1,544 @@
+#include "jit/fuse.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "jit/reduction.h"
+#include "ops/error.h"
+#include "ops/op.h"
+
+namespace athanor {
+namespace {
+
+class Fuser {
+ public:
+  Fuser(const Graph& graph, const std::vector<ViewOf>& views, const std::set<ValueId>& stored, const std::vector<Overwrite>& overwrites)
+      : graph_(graph), views_(views), stored_(stored), overwrites_(overwrites), live_(graph.nodes().size()), readers_(graph.values().size()) {
+    result_.cluster_of.assign(graph.nodes().size(), -1);
+    FindReaders();
+  }
+
+  Fusion Run() {
+    for (NodeId n = 0; n < NodeCount(); ++n) {
+      if (!live_[n]) continue;
+      if (Kind(n) == OpKind::kContract) Open(Cluster::Kind::kContract, n);
+      if (Kind(n) == OpKind::kAttention) Open(Cluster::Kind::kAttention, n);
+      if (Kind(n) == OpKind::kScatter) Open(Cluster::Kind::kScatter, n);
+    }
+    for (int c = static_cast<int>(result_.clusters.size()) - 1; c >= 0; --c) {
+      if (result_.clusters[c].kind == Cluster::Kind::kContract) AbsorbEpilogue(c);
+    }
+    for (int c = 0; c < static_cast<int>(result_.clusters.size()); ++c) {
+      if (result_.clusters[c].kind == Cluster::Kind::kContract) AbsorbPrologue(c);
+    }
+    for (NodeId n = 0; n < NodeCount(); ++n) {
+      if (IsFree(n) && Kind(n) == OpKind::kReduce) AttachSideSum(n);
+    }
+    FindMembers();
+    for (NodeId n = 0; n < NodeCount(); ++n) {
+      if (member_[n]) JoinLoop(n);
+    }
+    SortClusters();
+    return std::move(result_);
+  }
+
+ private:
+  int NodeCount() const { return static_cast<int>(graph_.nodes().size()); }
+  const Node& At(NodeId n) const { return graph_.node(n); }
+  OpKind Kind(NodeId n) const { return At(n).op->kind; }
+  ValueId Root(ValueId v) const { return views_[v].root; }
+  NodeId Producer(ValueId v) const { return graph_.value(Root(v)).producer; }
+  ValueId Result(NodeId n) const { return At(n).outputs[0]; }
+  int64_t Elements(ValueId v) const { return graph_.desc(v).elements(); }
+  int ClusterOf(NodeId n) const { return n == kNone ? -1 : result_.cluster_of[n]; }
+  bool IsStructural(NodeId n) const { return Kind(n) == OpKind::kView || Kind(n) == OpKind::kConcat; }
+  bool MustStore(NodeId n) const { return stored_.count(Result(n)) > 0; }
+  // A loop node that no cluster has taken yet.
+  bool IsFree(NodeId n) const { return n != kNone && live_[n] && !IsStructural(n) && ClusterOf(n) < 0; }
+  bool IsInlinable(NodeId n) const {
+    return IsFree(n) && (Kind(n) == OpKind::kPointwise || Kind(n) == OpKind::kIota) && !MustStore(n);
+  }
+  bool IsCopy(NodeId n) const {
+    return Kind(n) == OpKind::kPointwise && At(n).op->fn == Fn::kCast &&
+           graph_.desc(At(n).inputs[0]).dtype == graph_.desc(Result(n)).dtype;
+  }
+
+  // Live nodes and, for each root, the nodes that read it through whatever views.
+  void FindReaders() {
+    std::vector<NodeId> work;
+    auto visit = [&](ValueId v) {
+      NodeId producer = Producer(v);
+      if (producer != kNone && !live_[producer]) live_[producer] = true, work.push_back(producer);
+    };
+    for (const NamedValue& output : graph_.outputs()) visit(output.value), output_roots_.insert(Root(output.value));
+    while (!work.empty()) {
+      NodeId n = work.back();
+      work.pop_back();
+      for (ValueId v : At(n).inputs) {
+        if (v != kNone) visit(v);
+      }
+    }
+    for (NodeId n = 0; n < NodeCount(); ++n) {
+      if (!live_[n] || Kind(n) == OpKind::kView) continue;
+      for (ValueId v : At(n).inputs) {
+        if (v != kNone && (readers_[Root(v)].empty() || readers_[Root(v)].back() != n)) readers_[Root(v)].push_back(n);
+      }
+    }
+  }
+
+  int Open(Cluster::Kind kind, NodeId n) {
+    Cluster cluster;
+    cluster.kind = kind;
+    if (kind != Cluster::Kind::kLoop) cluster.anchor = n;
+    result_.clusters.push_back(std::move(cluster));
+    int id = static_cast<int>(result_.clusters.size()) - 1;
+    Take(id, n);
+    return id;
+  }
+
+  void Take(int cluster, NodeId n) {
+    result_.clusters[cluster].nodes.push_back(n);
+    result_.cluster_of[n] = cluster;
+  }
+
+  // True when computing `from` needs, directly or not, something that `cluster` computes.
+  bool DependsOn(NodeId from, int cluster) const {
+    std::vector<bool> seen(graph_.nodes().size());
+    std::vector<NodeId> work;
+    auto push = [&](NodeId n) {
+      if (n != kNone && !seen[n]) seen[n] = true, work.push_back(n);
+    };
+    push(from);
+    while (!work.empty()) {
+      NodeId n = work.back();
+      work.pop_back();
+      int c = ClusterOf(n);
+      if (c == cluster) return true;
+      auto expand = [&](NodeId m) {
+        for (ValueId v : At(m).inputs) {
+          if (v != kNone) push(Producer(v));
+        }
+      };
+      expand(n);
+      if (c < 0) continue;
+      for (const std::vector<NodeId>* list : {&result_.clusters[c].nodes, &result_.clusters[c].prologue, &result_.clusters[c].side_sums}) {
+        for (NodeId m : *list) {
+          if (!seen[m]) seen[m] = true, expand(m);
+        }
+      }
+    }
+    return false;
+  }
+
+  // ---- 1. epilogues
+
+  bool CanFollow(NodeId n, const std::set<NodeId>& closure, int cluster) const {
+    if (!IsInlinable(n) || Kind(n) != OpKind::kPointwise) return false;
+    const int64_t size = Elements(Result(result_.clusters[cluster].anchor));
+    bool follows = false;
+    for (ValueId v : At(n).inputs) {
+      NodeId producer = Producer(v);
+      if (producer != kNone && closure.count(producer)) {
+        const bool whole = Elements(v) == size && Elements(Result(n)) == size && Invert(views_[v].layout, size).has_value();
+        const bool part = IsCopy(n) && producer == result_.clusters[cluster].anchor && IsColumnRange(v, cluster);
+        if (!whole && !part) return false;
+        follows = true;
+      } else if (producer != kNone && DependsOnClosure(producer, closure, cluster)) {
+        return false;
+      }
+    }
+    return follows;
+  }
+
+  bool DependsOnClosure(NodeId from, const std::set<NodeId>& closure, int cluster) const {
+    // Nodes of the closure are not in the cluster yet: look for them as well.
+    std::vector<bool> seen(graph_.nodes().size());
+    std::vector<NodeId> work{from};
+    seen[from] = true;
+    while (!work.empty()) {
+      NodeId n = work.back();
+      work.pop_back();
+      int c = ClusterOf(n);
+      if (c == cluster || closure.count(n)) return true;
+      auto expand = [&](NodeId m) {
+        for (ValueId v : At(m).inputs) {
+          NodeId p = v == kNone ? kNone : Producer(v);
+          if (p != kNone && !seen[p]) seen[p] = true, work.push_back(p);
+        }
+      };
+      expand(n);
+      if (c >= 0) {
+        for (NodeId m : result_.clusters[c].nodes) {
+          if (!seen[m]) seen[m] = true, expand(m);
+        }
+      }
+    }
+    return false;
+  }
+
+  bool IsColumnRange(ValueId v, int cluster) const {
+    const TensorDesc& desc = graph_.desc(Result(result_.clusters[cluster].anchor));
+    return InvertRange(views_[v].layout, desc.elements() / desc.shape.back(), desc.shape.back()).has_value();
+  }
+
+  void AbsorbEpilogue(int cluster) {
+    const NodeId anchor = result_.clusters[cluster].anchor;
+    if (MustStore(anchor)) return;
+    std::set<NodeId> closure{anchor};
+    for (NodeId n = anchor + 1; n < NodeCount(); ++n) {
+      if (CanFollow(n, closure, cluster)) closure.insert(n);
+    }
+    PruneClosure(anchor, &closure);
+    for (NodeId n : closure) {
+      if (n != anchor) Take(cluster, n);
+    }
+  }
+
+  bool ReadOutside(NodeId n, const std::set<NodeId>& closure) const {
+    if (output_roots_.count(Result(n))) return true;
+    const std::vector<NodeId>& readers = readers_[Result(n)];
+    return std::any_of(readers.begin(), readers.end(), [&](NodeId r) { return !closure.count(r); });
+  }
+
+  int StoredValues(const std::set<NodeId>& closure) const {
+    return static_cast<int>(std::count_if(closure.begin(), closure.end(), [&](NodeId n) { return ReadOutside(n, closure); }));
+  }
+
+  // Read outside only by loops that could recompute it from what they load anyway.
+  bool OnlyForLoops(NodeId n, const std::set<NodeId>& closure) const {
+    if (output_roots_.count(Result(n))) return false;
+    for (NodeId r : readers_[Result(n)]) {
+      if (closure.count(r) ? !OnlyForLoops(r, closure) : !(IsFree(r) && Kind(r) != OpKind::kGather)) return false;
+    }
+    return true;
+  }
+
+  // Drops what follows a value when fewer values are stored without it.
+  void PruneClosure(NodeId anchor, std::set<NodeId>* closure) const {
+    const std::set<NodeId> all = *closure;
+    for (NodeId top : all) {
+      if (!closure->count(top)) continue;
+      std::set<NodeId> reached{top}, kept = *closure;
+      for (NodeId n : *closure) {
+        const bool below = n != top && std::any_of(At(n).inputs.begin(), At(n).inputs.end(), [&](ValueId v) {
+          return v != kNone && Producer(v) != kNone && reached.count(Producer(v));
+        });
+        if (!below) continue;
+        reached.insert(n);
+        if (n != anchor && OnlyForLoops(n, *closure)) kept.erase(n);
+      }
+      if (StoredValues(kept) < StoredValues(*closure)) *closure = kept;
+    }
+  }
+
+  // ---- 2. prologues
+
+  // The free nodes behind a value that would be recomputed to read it.
+  void CollectFree(ValueId v, std::set<NodeId>* nodes) const {
+    NodeId n = Producer(v);
+    if (!IsFree(n) || MustStore(n) || nodes->count(n)) return;
+    if (Kind(n) != OpKind::kPointwise && Kind(n) != OpKind::kReduce) return;
+    nodes->insert(n);
+    for (ValueId input : At(n).inputs) {
+      if (input != kNone) CollectFree(input, nodes);
+    }
+  }
+
+  void AbsorbPrologue(int cluster) {
+    Cluster& contract = result_.clusters[cluster];
+    const ValueId a = At(contract.anchor).inputs[0];
+    const Shape& shape = graph_.desc(a).shape;
+    const int64_t k = shape.back(), rows = k == 0 ? 0 : Product(shape) / k;
+    std::set<NodeId> behind;
+    CollectFree(a, &behind);
+    std::set<NodeId> taken;
+    for (NodeId n : behind) {
+      if (Kind(n) == OpKind::kReduce) {
+        Reduction reduction = ReductionOf(graph_, At(n));
+        if (reduction.form == Reduction::Form::kTrailing && reduction.kept == rows && reduction.reduced == k && k > 1) taken.insert(n);
+      } else if (Elements(Result(n)) == rows && k > 1) {
+        const bool statistic = std::any_of(At(n).inputs.begin(), At(n).inputs.end(), [&](ValueId v) {
+          return v != kNone && Producer(v) != kNone && taken.count(Producer(v));
+        });
+        if (statistic) taken.insert(n);
+      }
+    }
+    for (NodeId n : taken) {
+      contract.prologue.push_back(n);
+      result_.cluster_of[n] = cluster;
+    }
+  }
+
+  // A sum over the rows of a stored value, where a contraction reads that value as A with k = rows.
+  void AttachSideSum(NodeId n) {
+    const Reduction reduction = ReductionOf(graph_, At(n));
+    const ValueId input = At(n).inputs[0];
+    const NodeId producer = Producer(input);
+    if (At(n).op->fn != Fn::kAdd || MustStore(n) || (producer != kNone && IsFree(producer))) return;
+    for (int c = 0; c < static_cast<int>(result_.clusters.size()); ++c) {
+      Cluster& contract = result_.clusters[c];
+      if (contract.kind != Cluster::Kind::kContract) continue;
+      const ValueId a = At(contract.anchor).inputs[0];
+      if (Root(a) != Root(input) || graph_.desc(a).rank() != 2) continue;
+      auto summed = KeptByReduced(reduction, views_[input].layout);
+      if (!summed || !SameMap(*summed, views_[a].layout)) continue;
+      contract.side_sums.push_back(n);
+      result_.cluster_of[n] = c;
+      return;
+    }
+  }
+
+  // ---- 3. which pointwise values are recomputed by their readers
+
+  struct Chain {
+    std::set<ValueId> leaves;                                // roots in memory that are read, through inlined nodes
+    bool after_reduction = false;                            // reads a reduction that a loop will compute
+  };
+
+  const Chain& ChainOf(NodeId n) {
+    auto [it, fresh] = chains_.try_emplace(n);
+    if (!fresh) return it->second;
+    Chain chain;
+    for (ValueId v : At(n).inputs) {
+      if (v == kNone || graph_.value(Root(v)).constant) continue;
+      NodeId producer = Producer(v);
+      if (IsInlinable(producer)) {
+        const Chain& deeper = ChainOf(producer);
+        chain.leaves.insert(deeper.leaves.begin(), deeper.leaves.end());
+        chain.after_reduction |= deeper.after_reduction;
+      } else {
+        chain.leaves.insert(Root(v));
+        chain.after_reduction |= IsFree(producer) && Kind(producer) == OpKind::kReduce;
+      }
+    }
+    return chains_[n] = std::move(chain);
+  }
+
+  int FullLeaves(NodeId n) {
+    const Chain& chain = ChainOf(n);
+    return static_cast<int>(std::count_if(chain.leaves.begin(), chain.leaves.end(), [&](ValueId leaf) {
+      return 2 * Elements(leaf) > Elements(Result(n));
+    }));
+  }
+
+  bool IsExpensive(NodeId n) const {
+    switch (At(n).op->fn) {
+      case Fn::kExp: case Fn::kLog: case Fn::kTanh: case Fn::kErf: case Fn::kSigmoid: case Fn::kPow: return Kind(n) == OpKind::kPointwise;
+      default: return false;
+    }
+  }
+
+  bool HasExpensive(NodeId n, int depth = 0) const {
+    if (IsExpensive(n)) return true;
+    return depth < 8 && std::any_of(At(n).inputs.begin(), At(n).inputs.end(), [&](ValueId v) {
+      return v != kNone && IsInlinable(Producer(v)) && HasExpensive(Producer(v), depth + 1);
+    });
+  }
+
+  bool NeedsMemory(NodeId n) const {
+    if (MustStore(n) || output_roots_.count(Result(n)) || Kind(n) == OpKind::kReduce || Kind(n) == OpKind::kGather) return true;
+    return std::any_of(readers_[Result(n)].begin(), readers_[Result(n)].end(), [&](NodeId r) {
+      return Kind(r) == OpKind::kAttention || Kind(r) == OpKind::kScatter || Kind(r) == OpKind::kConcat;
+    });
+  }
+
+  // Kernels that would read (or recompute) the value: its readers, seen through the inlined ones.
+  int ReadingKernels(NodeId n) const {
+    std::set<int> clusters;
+    int kernels = 0;
+    for (NodeId r : readers_[Result(n)]) {
+      if (ClusterOf(r) >= 0) {
+        clusters.insert(ClusterOf(r));
+      } else {
+        kernels += member_[r] ? 1 : uses_[r];
+      }
+    }
+    return kernels + static_cast<int>(clusters.size());
+  }
+
+  void FindMembers() {
+    member_.assign(graph_.nodes().size(), false);
+    uses_.assign(graph_.nodes().size(), 0);
+    for (NodeId n = NodeCount() - 1; n >= 0; --n) {
+      if (!IsFree(n)) continue;
+      uses_[n] = ReadingKernels(n);
+      member_[n] = NeedsMemory(n) || StoringIsCheaper(n, uses_[n]);
+    }
+  }
+
+  bool StoringIsCheaper(NodeId n, int uses) {
+    if (Kind(n) != OpKind::kPointwise || Elements(Result(n)) == 1) return false;
+    const int leaves = FullLeaves(n);
+    if (ChainOf(n).after_reduction) return 1 + uses <= uses * leaves;     // the loop that reduces has the leaves at hand
+    if (uses < 2) return false;
+    return leaves + 1 + uses < uses * leaves || HasExpensive(n);
+  }
+
+  // ---- 4. loops
+
+  // Members and stored roots that computing a member reads, through inlined nodes.
+  void CollectReads(NodeId n, std::set<ValueId>* roots) const {
+    for (ValueId v : At(n).inputs) {
+      if (v == kNone || graph_.value(Root(v)).constant) continue;
+      NodeId producer = Producer(v);
+      if (IsFree(producer) && !member_[producer]) {
+        CollectReads(producer, roots);
+      } else {
+        roots->insert(Root(v));
+      }
+    }
+  }
+
+  bool Fits(NodeId n, const Cluster& loop, bool depends) const {
+    const int64_t space = loop.rows ? loop.rows * loop.cols : Elements(Result(loop.nodes[0]));
+    if (Kind(n) == OpKind::kReduce) {
+      const Reduction r = ReductionOf(graph_, At(n));
+      const int64_t elements = r.kept * r.reduced;
+      switch (r.form) {
+        case Reduction::Form::kTrailing: return loop.rows ? r.kept == loop.rows && r.reduced == loop.cols : elements == space;
+        case Reduction::Form::kLeading:
+          return At(n).op->fn == Fn::kAdd && (loop.rows ? r.reduced == loop.rows && r.kept == loop.cols : elements == space);
+        case Reduction::Form::kAll: return At(n).op->fn == Fn::kAdd && loop.rows && (elements == space || (depends && elements == loop.rows));
+        case Reduction::Form::kMixed: return false;
+      }
+    }
+    const int64_t elements = Elements(Result(n));
+    return elements == space || (depends && loop.rows && elements == loop.rows);
+  }
+
+  bool TryJoin(NodeId n, int c, const std::set<ValueId>& reads, bool depends) {
+    Cluster& loop = result_.clusters[c];
+    if (MustStore(n) || MustStore(loop.nodes[0]) || !Fits(n, loop, depends)) return false;
+    for (ValueId root : reads) {
+      NodeId producer = graph_.value(root).producer;
+      if (producer != kNone && ClusterOf(producer) != c && DependsOn(producer, c)) return false;
+    }
+    SetSpace(n, &loop);
+    Take(c, n);
+    return true;
+  }
+
+  void SetSpace(NodeId n, Cluster* loop) const {
+    if (loop->rows || Kind(n) != OpKind::kReduce) return;
+    const Reduction r = ReductionOf(graph_, At(n));
+    if (r.form == Reduction::Form::kTrailing) loop->rows = r.kept, loop->cols = r.reduced;
+    if (At(n).op->fn != Fn::kAdd) return;
+    if (r.form == Reduction::Form::kLeading) loop->rows = r.reduced, loop->cols = r.kept;
+    if (r.form == Reduction::Form::kAll) {
+      const Shape& shape = graph_.desc(At(n).inputs[0]).shape;
+      loop->cols = shape.empty() ? 1 : std::max<int64_t>(shape.back(), 1);
+      loop->rows = r.reduced / loop->cols;
+    }
+  }
+
+  void JoinLoop(NodeId n) {
+    std::set<ValueId> reads;
+    CollectReads(n, &reads);
+    std::set<int, std::greater<>> producers, siblings;
+    for (ValueId root : reads) {
+      const int c = ClusterOf(graph_.value(root).producer);
+      if (c >= 0 && result_.clusters[c].kind == Cluster::Kind::kLoop) producers.insert(c);
+      for (int sibling : loops_reading_[root]) {
+        if (2 * Elements(root) > Elements(Result(n))) siblings.insert(sibling);
+      }
+    }
+    int joined = -1;
+    for (int c : producers) {
+      if (joined < 0 && TryJoin(n, c, reads, true)) joined = c;
+    }
+    for (int c : siblings) {
+      if (joined < 0 && TryJoin(n, c, reads, false)) joined = c;
+    }
+    if (joined < 0) {
+      joined = Open(Cluster::Kind::kLoop, n);
+      SetSpace(n, &result_.clusters[joined]);
+    }
+    for (ValueId root : reads) loops_reading_[root].insert(joined);
+  }
+
+  // ---- execution order
+
+  // What `c` needs, looking through inlined nodes and concatenations.
+  struct Needs {
+    std::set<int> clusters;
+    std::set<ValueId> inputs;                                // of the graph
+  };
+
+  Needs NeedsOf(int c) const {
+    Needs needs;
+    std::set<NodeId> seen;
+    std::vector<NodeId> work;
+    const Cluster& cluster = result_.clusters[c];
+    for (const std::vector<NodeId>* list : {&cluster.nodes, &cluster.prologue, &cluster.side_sums}) {
+      work.insert(work.end(), list->begin(), list->end());
+    }
+    while (!work.empty()) {
+      NodeId n = work.back();
+      work.pop_back();
+      for (ValueId v : At(n).inputs) {
+        NodeId p = v == kNone ? kNone : Producer(v);
+        if (v != kNone && p == kNone) needs.inputs.insert(Root(v));
+        if (p == kNone || !seen.insert(p).second) continue;
+        if (ClusterOf(p) >= 0) {
+          if (ClusterOf(p) != c) needs.clusters.insert(ClusterOf(p));
+        } else {
+          work.push_back(p);
+        }
+      }
+    }
+    return needs;
+  }
+
+  void SortClusters() {
+    const int count = static_cast<int>(result_.clusters.size());
+    std::vector<std::set<int>> before(count);
+    std::vector<int> order, position(count, -1);
+    for (int c = 0; c < count; ++c) {
+      const Needs needs = NeedsOf(c);
+      before[c].insert(needs.clusters.begin(), needs.clusters.end());
+      for (const Overwrite& overwrite : overwrites_) {
+        const int writer = ClusterOf(Producer(overwrite.output));
+        if (writer >= 0 && writer != c && needs.inputs.count(overwrite.input)) before[writer].insert(c);
+      }
+    }
+    // Of the clusters that are ready, the one that comes first in the graph: keeps values short-lived.
+    auto first_node = [&](int c) { return result_.clusters[c].nodes.front(); };
+    while (static_cast<int>(order.size()) < count) {
+      int next = -1;
+      for (int c = 0; c < count; ++c) {
+        if (position[c] >= 0 || (next >= 0 && first_node(c) > first_node(next))) continue;
+        if (std::all_of(before[c].begin(), before[c].end(), [&](int b) { return position[b] >= 0; })) next = c;
+      }
+      ATHANOR_CHECK(next >= 0);                              // otherwise the clusters form a cycle
+      position[next] = static_cast<int>(order.size());
+      order.push_back(next);
+    }
+    std::vector<Cluster> sorted;
+    for (int c : order) sorted.push_back(std::move(result_.clusters[c]));
+    for (int& c : result_.cluster_of) c = c < 0 ? c : position[c];
+    result_.clusters = std::move(sorted);
+    for (Cluster& cluster : result_.clusters) std::sort(cluster.nodes.begin(), cluster.nodes.end());
+  }
+
+  const Graph& graph_;
+  const std::vector<ViewOf>& views_;
+  const std::set<ValueId>& stored_;
+  const std::vector<Overwrite>& overwrites_;
+  std::vector<bool> live_, member_;
+  std::vector<int> uses_;
+  std::vector<std::vector<NodeId>> readers_;                 // by root
+  std::set<ValueId> output_roots_;
+  std::map<NodeId, Chain> chains_;
+  std::map<ValueId, std::set<int>> loops_reading_;
+  Fusion result_;
+};
+
+}  // namespace
+
+Fusion Fuse(const Graph& graph, const std::vector<ViewOf>& views, const std::set<ValueId>& stored,
+            const std::vector<Overwrite>& overwrites) {
+  return Fuser(graph, views, stored, overwrites).Run();
+}
+
+}  // namespace athanor

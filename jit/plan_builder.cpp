@@ -1,0 +1,359 @@
+#include "jit/plan_builder.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "jit/body_builder.h"
+#include "jit/foreach.h"
+#include "jit/fuse.h"
+#include "jit/iteration_space.h"
+#include "jit/reduction.h"
+#include "jit/storage_planner.h"
+#include "ops/error.h"
+#include "ops/op.h"
+
+namespace athanor {
+namespace {
+
+// Builds the kernels of one fusion, last kernel first, so that each knows which of its results are read later.
+class PlanBuilder {
+ public:
+  PlanBuilder(const Graph& graph, const std::vector<ViewOf>& views, const Fusion& fusion, StoragePlanner& storage)
+      : graph_(graph), views_(views), fusion_(fusion), storage_(storage) {
+    for (const NamedValue& output : graph.outputs()) wanted_.insert(views[output.value].root);
+    for (const Node& node : graph.nodes()) {
+      if (node.op->kind != OpKind::kConcat) continue;
+      for (ValueId part : node.inputs) wanted_.insert(views[part].root);
+    }
+  }
+
+  std::vector<KernelPlan> Run() {
+    std::vector<KernelPlan> kernels;
+    for (cluster_ = static_cast<int>(fusion_.clusters.size()) - 1; cluster_ >= 0; --cluster_) {
+      plan_ = KernelPlan();
+      Build(fusion_.clusters[cluster_]);
+      plan_.bytes = 0;
+      for (const KernelArg& arg : plan_.args) plan_.bytes += static_cast<double>(arg.elements * SizeOf(arg.dtype));
+      kernels.push_back(std::move(plan_));
+    }
+    std::reverse(kernels.begin(), kernels.end());
+    return kernels;
+  }
+
+ private:
+  const TensorDesc& Desc(ValueId v) const { return graph_.desc(v); }
+  ValueId Result(NodeId n) const { return graph_.node(n).outputs[0]; }
+
+  void Build(const Cluster& cluster) {
+    for (const std::vector<NodeId>* list : {&cluster.prologue, &cluster.nodes, &cluster.side_sums}) {
+      for (NodeId n : *list) plan_.nodes.push_back(fmt::format("{} {}", graph_.node(n).op->name, graph_.value(Result(n)).name));
+    }
+    switch (cluster.kind) {
+      case Cluster::Kind::kContract: return BuildContract(cluster);
+      case Cluster::Kind::kAttention: return BuildAttention(graph_.node(cluster.anchor));
+      case Cluster::Kind::kScatter: return BuildScatter(graph_.node(cluster.anchor));
+      case Cluster::Kind::kLoop: return BuildLoop(cluster);
+    }
+  }
+
+  int Arg(int buffer, bool written) {
+    auto found = std::find_if(plan_.args.begin(), plan_.args.end(), [&](const KernelArg& a) { return a.buffer == buffer; });
+    if (found == plan_.args.end()) {
+      const Program::Buffer& b = storage_.buffers()[buffer];
+      found = plan_.args.insert(found, {b.dtype, false, b.elements, buffer});
+    }
+    found->written |= written;
+    return static_cast<int>(found - plan_.args.begin());
+  }
+
+  // A stored root, for reading in the current kernel.
+  Storage Load(ValueId root) {
+    const NodeId producer = graph_.value(root).producer;
+    if (producer != kNone && fusion_.cluster_of[producer] == cluster_) throw NeedsStorage{root};
+    wanted_.insert(root);
+    return storage_.Of(root);
+  }
+
+  BodyBuilder::Context ContextFor(const std::vector<NodeId>& here) {
+    std::set<NodeId> nodes(here.begin(), here.end());
+    return {graph_, views_, [this](ValueId root) { return Load(root); },
+            [this, nodes](NodeId n) {
+              return nodes.count(n) || (fusion_.cluster_of[n] < 0 && graph_.node(n).op->kind != OpKind::kConcat);
+            },
+            [this](int buffer) { return Arg(buffer, false); }};
+  }
+
+  // Where `value` is written, addressed through `map`: iteration space -> flat index of the value.
+  Operand Target(ValueId root, const Layout& map) {
+    const Storage stored = storage_.Of(root);
+    std::optional<Layout> address = stored.layout.Compose(map);
+    if (!address) throw NeedsStorage{root};
+    Operand operand;
+    operand.arg = Arg(stored.buffer, true);
+    operand.map = *address;
+    return operand;
+  }
+
+  Operand Source(ValueId value, const Layout& map) {
+    const ViewOf& view = views_[value];
+    const Storage stored = Load(view.root);
+    std::optional<Layout> through = view.layout.Compose(map);
+    if (through) through = stored.layout.Compose(*through);
+    if (!through) throw NeedsStorage{view.root};
+    Operand operand;
+    operand.arg = Arg(stored.buffer, false);
+    operand.map = *through;
+    return operand;
+  }
+
+  // ---- contract
+
+  void BuildContract(const Cluster& cluster) {
+    const Node& node = graph_.node(cluster.anchor);
+    const Shape& a_shape = Desc(node.inputs[0]).shape;
+    const Shape& shape = Desc(node.outputs[0]).shape;
+    ContractPlan plan;
+    plan.m = shape[shape.size() - 2], plan.n = shape.back(), plan.k = a_shape.back();
+    plan.batch = Product(Shape(shape.begin(), shape.end() - 2));
+    plan.accumulator = Desc(node.outputs[0]).dtype;
+    plan.epilogue = ContractEpilogue(cluster, plan);
+    plan.b = ContractB(node, &plan);
+    plan.a = ContractA(cluster, &plan);
+    plan_.flops = 2.0 * plan.batch * plan.m * plan.n * plan.k;
+    plan_.skeleton = Skeleton::kContract;
+    plan_.detail = std::move(plan);
+  }
+
+  Body ContractA(const Cluster& cluster, ContractPlan* plan) {
+    std::vector<NodeId> here = cluster.prologue;
+    here.insert(here.end(), cluster.side_sums.begin(), cluster.side_sums.end());
+    BodyBuilder::Context context = ContextFor(here);
+    context.reduced_dim = 2;
+    BodyBuilder builder({plan->batch, plan->m, plan->k}, std::move(context));
+    plan->a_result = builder.Read(graph_.node(cluster.anchor).inputs[0], builder.Identity());
+    const Layout row(0, {{{plan->batch, plan->m}}, {{plan->m, 1}}, {{plan->k, 0}}});
+    for (NodeId n : here) {
+      if (wanted_.count(Result(n))) builder.AddStore(builder.Read(Result(n), row), Target(Result(n), row));
+    }
+    return builder.Take();
+  }
+
+  Body ContractB(const Node& node, ContractPlan* plan) {
+    BodyBuilder builder({plan->batch, plan->k, plan->n}, ContextFor({}));
+    plan->b_result = builder.Read(node.inputs[1], builder.Identity());
+    return builder.Take();
+  }
+
+  Body ContractEpilogue(const Cluster& cluster, const ContractPlan& plan) {
+    BodyBuilder::Context context = ContextFor(cluster.nodes);
+    context.accumulator = Result(cluster.anchor);
+    BodyBuilder builder({plan.batch, plan.m, plan.n}, std::move(context));
+    std::map<NodeId, Layout> maps{{cluster.anchor, builder.Identity()}};
+    for (NodeId n : cluster.nodes) {
+      if (n != cluster.anchor) {
+        if (std::optional<Layout> map = FollowerMap(n, maps)) {
+          maps[n] = *map;
+        } else {
+          StoreRange(n, plan, &builder);
+          continue;
+        }
+      }
+      if (wanted_.count(Result(n))) builder.AddStore(builder.Read(Result(n), maps[n]), Target(Result(n), maps[n]));
+    }
+    return builder.Take();
+  }
+
+  // [batch, m, n] -> flat index of a node that follows another epilogue node element by element.
+  std::optional<Layout> FollowerMap(NodeId n, const std::map<NodeId, Layout>& maps) const {
+    for (ValueId v : graph_.node(n).inputs) {
+      const ViewOf& view = views_[v];
+      auto leader = maps.find(graph_.value(view.root).producer);
+      if (leader == maps.end()) continue;
+      std::optional<Layout> back = Invert(view.layout, Desc(Result(n)).elements());
+      if (back) back = back->Compose(leader->second);
+      if (back) return back;
+    }
+    return std::nullopt;
+  }
+
+  // A copy of a range of the contraction's columns.
+  void StoreRange(NodeId n, const ContractPlan& plan, BodyBuilder* builder) {
+    const ViewOf& view = views_[graph_.node(n).inputs[0]];
+    std::optional<RangeInverse> range = InvertRange(view.layout, plan.batch * plan.m, plan.n);
+    if (!range) throw NeedsStorage{Result(n)};
+    std::optional<Layout> rows = Layout(0, {range->row}).Compose(Layout::Contiguous({plan.batch, plan.m}));
+    if (!rows) throw NeedsStorage{Result(n)};
+    const Layout map(0, {rows->dim(0), rows->dim(1), range->column});
+    builder->AddStore(builder->Read(view.root, builder->Identity()), Target(Result(n), map), range->begin, range->end);
+  }
+
+  // ---- attention and scatter
+
+  void BuildAttention(const Node& node) {
+    AttentionPlan plan;
+    plan.backward = node.outputs.size() == 3;
+    const int first = plan.backward ? 1 : 0;                 // the backward's inputs start with dy
+    const Shape& q = Desc(node.inputs[first]).shape;
+    const Shape& v = Desc(node.inputs[first + 2]).shape;
+    plan.batch = q[0], plan.heads = q[1], plan.lq = q[2], plan.d = q[3], plan.lk = v[2], plan.dv = v[3];
+    plan.dtype = Desc(node.inputs[first]).dtype;
+    plan.causal = Get<bool>(node.attrs, "is_causal");
+    plan.scale = Get<double>(node.attrs, "scale");
+    auto source = [&](int i) { return Source(node.inputs[i], Layout::Contiguous(Desc(node.inputs[i]).shape)); };
+    auto target = [&](int i) { return Target(node.outputs[i], Layout::Contiguous(Desc(node.outputs[i]).shape)); };
+    plan.q = source(first), plan.k = source(first + 1), plan.v = source(first + 2);
+    if (plan.backward) {
+      plan.dy = source(0), plan.y = source(4), plan.lse = source(5);
+      plan.dq = target(0), plan.dk = target(1), plan.dv_out = target(2);
+    } else {
+      plan.y = target(0);
+      plan.lse.arg = -1;
+      if (wanted_.count(node.outputs[1])) plan.lse = target(1);
+    }
+    const double products = static_cast<double>(plan.batch * plan.heads * plan.lq * plan.lk) * (plan.d + plan.dv);
+    plan_.flops = (plan.backward ? 4 : 2) * products / (plan.causal ? 2 : 1);
+    plan_.skeleton = Skeleton::kAttention;
+    plan_.detail = std::move(plan);
+  }
+
+  void BuildScatter(const Node& node) {
+    const TensorDesc& out = Desc(node.outputs[0]);
+    const TensorDesc& indices = Desc(node.inputs[1]);
+    ScatterPlan plan;
+    plan.rows = indices.elements();
+    plan.table_rows = out.shape[0];
+    plan.columns = Product(Shape(out.shape.begin() + 1, out.shape.end()));
+    plan.dtype = out.dtype, plan.index_dtype = indices.dtype;
+    plan.source = Source(node.inputs[0], Layout::Contiguous({plan.rows, plan.columns}));
+    plan.index = Source(node.inputs[1], Layout::Contiguous({plan.rows}));
+    plan.out = Target(node.outputs[0], Layout::Contiguous({plan.table_rows, plan.columns}));
+    plan_.skeleton = Skeleton::kScatter;
+    plan_.detail = std::move(plan);
+  }
+
+  // ---- loops
+
+  void BuildLoop(const Cluster& cluster) {
+    const NodeId first = cluster.nodes[0];
+    LoopPlan plan;
+    if (cluster.rows > 0 || cluster.cols > 0) {
+      plan_.skeleton = Skeleton::kReduce;
+      plan.body = RowLoop(cluster);
+    } else if (graph_.node(first).op->kind == OpKind::kReduce) {
+      plan_.skeleton = Skeleton::kLoopNest;
+      plan.body = SplitDigits(ReductionNest(first));
+    } else {
+      plan_.skeleton = Skeleton::kPointwise;
+      plan.body = SplitDigits(PointwiseLoop(cluster));
+    }
+    plan_.detail = std::move(plan);
+  }
+
+  Body RowLoop(const Cluster& cluster) {
+    const int64_t rows = cluster.rows, cols = cluster.cols;
+    BodyBuilder::Context context = ContextFor(cluster.nodes);
+    context.reduced_dim = 1;
+    BodyBuilder builder({rows, cols}, std::move(context));
+    for (NodeId n : cluster.nodes) {
+      const ValueId result = Result(n);
+      if (!wanted_.count(result)) continue;
+      if (graph_.node(n).op->kind == OpKind::kReduce && ReductionOf(graph_, graph_.node(n)).form == Reduction::Form::kLeading) {
+        const Layout column(0, {{{rows, 0}}, {{cols, 1}}});
+        builder.AddStore(ColumnSum(n, &builder), Target(result, column));
+        continue;
+      }
+      const int64_t elements = Desc(result).elements();
+      const Layout map = elements == rows * cols ? builder.Identity()
+                                                 : Layout(0, {{{rows, elements == rows ? 1 : 0}}, {{cols, 0}}});
+      ATHANOR_CHECK(elements == rows * cols || elements == rows || elements == 1);
+      builder.AddStore(builder.Read(result, map), Target(result, map));
+    }
+    return builder.Take();
+  }
+
+  int ColumnSum(NodeId n, BodyBuilder* builder) {
+    const Node& node = graph_.node(n);
+    const Reduction reduction = ReductionOf(graph_, node);
+    Digits kept;
+    for (int d = reduction.kept_map.rank() - 1; d >= 0; --d) {
+      kept.insert(kept.end(), reduction.kept_map.dim(d).begin(), reduction.kept_map.dim(d).end());
+    }
+    Expr expr;
+    expr.kind = Expr::Kind::kReduce;
+    expr.dtype = Desc(node.outputs[0]).dtype;
+    expr.fn = Fn::kAdd;
+    expr.axes = 1;
+    expr.args[0] = builder->Read(node.inputs[0], Layout(0, {reduction.reduced_digits, kept}));
+    return builder->AddExpr(expr);
+  }
+
+  Body ReductionNest(NodeId n) {
+    const Reduction reduction = ReductionOf(graph_, graph_.node(n));
+    BodyBuilder::Context context = ContextFor({n});
+    context.reduced_dim = 1;
+    BodyBuilder builder({reduction.kept, reduction.reduced}, std::move(context));
+    const Layout map(0, {{{reduction.kept, 1}}, {{reduction.reduced, 0}}});
+    builder.AddStore(builder.Read(Result(n), map), Target(Result(n), map));
+    return builder.Take();
+  }
+
+  Body PointwiseLoop(const Cluster& cluster) {
+    BodyBuilder builder({Desc(Result(cluster.nodes[0])).elements()}, ContextFor(cluster.nodes));
+    for (NodeId n : cluster.nodes) {
+      if (wanted_.count(Result(n))) builder.AddStore(builder.Read(Result(n), builder.Identity()), Target(Result(n), builder.Identity()));
+    }
+    return builder.Take();
+  }
+
+  const Graph& graph_;
+  const std::vector<ViewOf>& views_;
+  const Fusion& fusion_;
+  StoragePlanner& storage_;
+  std::set<ValueId> wanted_;                                 // roots that must be in memory
+  int cluster_ = -1;
+  KernelPlan plan_;
+};
+
+std::vector<Overwrite> Overwrites(const Graph& graph, const std::vector<ViewOf>& views, const std::vector<InPlace>& in_place) {
+  std::vector<Overwrite> result;
+  for (const InPlace& pair : in_place) {
+    auto output = std::find_if(graph.outputs().begin(), graph.outputs().end(), [&](const NamedValue& o) { return o.name == pair.output; });
+    auto input = std::find_if(graph.inputs().begin(), graph.inputs().end(), [&](ValueId v) { return graph.value(v).name == pair.input; });
+    if (output == graph.outputs().end()) Fail("in place: the graph has no output '{}'", pair.output);
+    if (input == graph.inputs().end()) Fail("in place: the graph has no input '{}'", pair.input);
+    const TensorDesc& out = graph.desc(output->value);
+    const TensorDesc& in = graph.desc(*input);
+    if (out.dtype != in.dtype || out.shape != in.shape || !in.contiguous()) {
+      Fail("in place: output '{}' is {}, but input '{}' is {}", pair.output, ToString(out), pair.input, ToString(in));
+    }
+    result.push_back({views[output->value].root, *input});
+  }
+  return result;
+}
+
+}  // namespace
+
+Program BuildProgram(const Graph& core, const std::vector<InPlace>& in_place) {
+  const Graph graph = InsertCopies(core);
+  const std::vector<ViewOf> views = ResolveViews(graph);
+  const std::vector<Overwrite> overwrites = Overwrites(graph, views, in_place);
+  std::set<ValueId> stored;
+  // Each round learns of one value that no access map leads through.
+  while (true) {
+    const Fusion fusion = Fuse(graph, views, stored, overwrites);
+    try {
+      StoragePlanner storage(graph, views, in_place, stored);
+      Program program;
+      program.kernels = PlanBuilder(graph, views, fusion, storage).Run();
+      program.buffers = storage.buffers();
+      MergeForeach(&program);
+      return program;
+    } catch (const NeedsStorage& blocked) {
+      ATHANOR_CHECK(stored.insert(blocked.value).second);
+    }
+  }
+}
+
+}  // namespace athanor

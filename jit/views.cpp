@@ -1,0 +1,154 @@
+#include "jit/views.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "ops/error.h"
+#include "ops/op.h"
+
+namespace athanor {
+namespace {
+
+Digits Flatten(const Layout& layout) {
+  Digits flat;
+  for (int d = layout.rank() - 1; d >= 0; --d) flat.insert(flat.end(), layout.dim(d).begin(), layout.dim(d).end());
+  return flat;
+}
+
+OpCall CallOf(const Graph& graph, const Node& node) { return {*node.op, graph, node.inputs, node.attrs}; }
+
+// The views of the outputs of a view node, given that of its input; nothing when they have no separable form.
+std::optional<std::vector<Layout>> ViewOutputs(const Graph& graph, const Node& node, const Layout& input) {
+  return node.op->view(CallOf(graph, node), input);
+}
+
+// Rebuilds a graph node by node, tracking views on the way.
+class CopyInserter {
+ public:
+  explicit CopyInserter(const Graph& source) : source_(source), result_(source.name()), map_(source.values().size(), kNone) {}
+
+  Graph Run() {
+    for (ValueId id = 0; id < static_cast<ValueId>(source_.values().size()); ++id) {
+      const Value& value = source_.value(id);
+      if (value.is_input) Define(id, result_.AddInput(value.name, value.desc, value.wants_grad));
+      if (value.constant) Define(id, result_.AddConstant(*value.constant, value.desc.dtype));
+    }
+    for (const Node& node : source_.nodes()) AddNode(node);
+    for (const NamedValue& output : source_.outputs()) AddOutput(output);
+    return std::move(result_);
+  }
+
+ private:
+  void Define(ValueId from, ValueId to) {
+    map_[from] = to;
+    views_.resize(result_.values().size());
+    views_[to] = {to, Layout::Contiguous(result_.desc(to).shape)};
+  }
+
+  ValueId Copy(ValueId value) {
+    ValueId copy = result_.Add1("cast", {value}, {{"dtype", std::string(Name(result_.desc(value).dtype))}});
+    views_.resize(result_.values().size());
+    views_[copy] = {copy, Layout::Contiguous(result_.desc(copy).shape)};
+    return copy;
+  }
+
+  bool IsWholeRoot(ValueId value) const {
+    const ViewOf& view = views_[value];
+    return result_.value(view.root).producer != kNone &&
+           Invert(view.layout, result_.desc(view.root).elements()).has_value();
+  }
+
+  void AddNode(const Node& node) {
+    std::vector<ValueId> inputs;
+    for (ValueId input : node.inputs) inputs.push_back(input == kNone ? kNone : map_[input]);
+    if (node.op->kind == OpKind::kConcat) {
+      for (ValueId& input : inputs) {
+        if (!IsWholeRoot(input) || !placed_.insert(views_[input].root).second) input = Copy(input), placed_.insert(input);
+      }
+    }
+    std::vector<ValueId> outputs = result_.Add(node.op->name, inputs, node.attrs);
+    views_.resize(result_.values().size());
+    std::optional<std::vector<Layout>> layouts;
+    if (node.op->kind == OpKind::kView) {
+      layouts = ViewOutputs(result_, result_.nodes().back(), views_[inputs[0]].layout);
+      if (!layouts) return AddViewOfCopy(node, inputs);
+    }
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      map_[node.outputs[i]] = outputs[i];
+      views_[outputs[i]] = layouts ? ViewOf{views_[inputs[0]].root, (*layouts)[i]}
+                                   : ViewOf{outputs[i], Layout::Contiguous(result_.desc(outputs[i]).shape)};
+    }
+  }
+
+  void AddViewOfCopy(const Node& node, std::vector<ValueId> inputs) {
+    inputs[0] = Copy(inputs[0]);
+    std::vector<ValueId> outputs = result_.Add(node.op->name, inputs, node.attrs);
+    views_.resize(result_.values().size());
+    auto layouts = ViewOutputs(result_, result_.nodes().back(), views_[inputs[0]].layout);
+    ATHANOR_CHECK(layouts);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      map_[node.outputs[i]] = outputs[i];
+      views_[outputs[i]] = {inputs[0], (*layouts)[i]};
+    }
+  }
+
+  void AddOutput(const NamedValue& output) {
+    ValueId value = map_[output.value];
+    if (!IsWholeRoot(value) || !placed_.insert(views_[value].root).second) value = Copy(value), placed_.insert(value);
+    result_.AddOutput(output.name, value);
+  }
+
+  const Graph& source_;
+  Graph result_;
+  std::vector<ValueId> map_;
+  std::vector<ViewOf> views_;                                // of the result's values
+  std::set<ValueId> placed_;                                 // roots whose storage an output or a concatenation has claimed
+};
+
+}  // namespace
+
+std::vector<ViewOf> ResolveViews(const Graph& graph) {
+  std::vector<ViewOf> views(graph.values().size());
+  for (ValueId id = 0; id < static_cast<ValueId>(views.size()); ++id) {
+    views[id] = {id, Layout::Contiguous(graph.desc(id).shape)};
+  }
+  for (const Node& node : graph.nodes()) {
+    if (node.op->kind != OpKind::kView) continue;
+    const ViewOf& input = views[node.inputs[0]];
+    auto layouts = ViewOutputs(graph, node, input.layout);
+    // A view that InsertCopies gave up on has no readers left.
+    if (!layouts) continue;
+    for (size_t i = 0; i < node.outputs.size(); ++i) views[node.outputs[i]] = {input.root, (*layouts)[i]};
+  }
+  return views;
+}
+
+std::optional<Layout> Invert(const Layout& layout, int64_t n) {
+  if (layout.offset() != 0) return std::nullopt;
+  if (n == 0) return Layout(0, {{{0, 1}}});
+  struct Placed {
+    Digit digit;
+    int64_t position;                                        // stride of the digit in the flat index of layout's space
+  };
+  std::vector<Placed> placed;
+  int64_t position = 1;
+  for (const Digit& digit : Flatten(layout)) {
+    if (digit.extent > 1) placed.push_back({digit, position});
+    position *= digit.extent;
+  }
+  if (position != n) return std::nullopt;
+  std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return a.digit.stride < b.digit.stride; });
+  Digits inverse;
+  int64_t stride = 1;
+  for (const Placed& p : placed) {
+    if (p.digit.stride != stride) return std::nullopt;
+    inverse.push_back({p.digit.extent, p.position});
+    stride *= p.digit.extent;
+  }
+  return Layout(0, {Coalesce(inverse)});
+}
+
+Graph InsertCopies(const Graph& graph) { return CopyInserter(graph).Run(); }
+
+}  // namespace athanor

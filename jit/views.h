@@ -1,0 +1,31 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "ops/graph.h"
+#include "ops/layout.h"
+
+namespace athanor {
+
+// A value seen through its views: `layout` maps the value's own index space to flat row-major indices of `root`, which no view
+// op produced.
+struct ViewOf {
+  ValueId root = kNone;
+  Layout layout;
+};
+
+// Resolves every value of a core graph through its view ops. The graph must have passed InsertCopies.
+std::vector<ViewOf> ResolveViews(const Graph& graph);
+
+// The inverse of a bijection between an index space and flat indices 0 .. n-1: maps flat indices (one dimension) to flat row-major
+// indices of `layout`'s space. Nothing when `layout` is no such bijection.
+std::optional<Layout> Invert(const Layout& layout, int64_t n);
+
+// Adds a copy (a cast to the same dtype) wherever a value has to be stored anew:
+//   - in front of a view that has no separable form over what is already a view,
+//   - for a graph output that is an input, a constant, only a part of another value, or the same value as another output,
+//   - for a part of a concatenation that its producer can't write in place.
+Graph InsertCopies(const Graph& graph);
+
+}  // namespace athanor
