@@ -1,0 +1,213 @@
+#include "ops/layout.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+Digits Flatten(const std::vector<Digits>& dims) {
+  Digits flat;
+  for (auto dim = dims.rbegin(); dim != dims.rend(); ++dim) flat.insert(flat.end(), dim->begin(), dim->end());
+  return Coalesce(flat);
+}
+
+// Walks arithmetic progressions through a function given by digits, and keeps account of how far each digit is turned, so that
+// a sum of progressions is known to be free of carries: only then is the sum's address the sum of the addresses.
+class Progressions {
+ public:
+  explicit Progressions(Digits function) : function_(std::move(function)), turned_(function_.size(), 0) {}
+
+  // Address of a constant index; nothing when it is out of range.
+  std::optional<int64_t> Constant(int64_t index) {
+    int64_t address = 0;
+    for (size_t k = 0; k < function_.size(); ++k) {
+      const int64_t turn = index % function_[k].extent;
+      index /= function_[k].extent;
+      turned_[k] += turn;
+      address += turn * function_[k].stride;
+    }
+    if (index != 0) return std::nullopt;
+    return address;
+  }
+
+  // The digits of i -> address of i * step, for i in [0, extent).
+  std::optional<Digits> Walk(int64_t extent, int64_t step) {
+    Digits result;
+    size_t k = 0;
+    while (extent > 1 && step != 0) {
+      while (k < function_.size() && step % function_[k].extent == 0) step /= function_[k++].extent;
+      if (k == function_.size()) return std::nullopt;
+      const Digit& digit = function_[k];
+      const int64_t room = (digit.extent + step - 1) / step; // steps until this digit is full
+      if (extent <= room) {
+        turned_[k] += (extent - 1) * step;
+        result.push_back({extent, step * digit.stride});
+        return result;
+      }
+      if (digit.extent % step || extent % room) return std::nullopt;
+      turned_[k] += (room - 1) * step;
+      result.push_back({room, step * digit.stride});
+      extent /= room;
+      step = 1;
+      ++k;
+    }
+    if (extent > 1 || result.empty()) result.push_back({extent, 0});
+    return result;
+  }
+
+  bool CarryFree() const {
+    for (size_t k = 0; k < function_.size(); ++k) {
+      if (turned_[k] >= function_[k].extent) return false;
+    }
+    return true;
+  }
+
+ private:
+  Digits function_;
+  std::vector<int64_t> turned_;                              // the largest value each digit can reach
+};
+
+Digits OrUnit(Digits digits) { return digits.empty() ? Digits{{1, 0}} : digits; }
+
+}  // namespace
+
+int64_t Extent(const Digits& digits) {
+  int64_t extent = 1;
+  for (const Digit& digit : digits) extent *= digit.extent;
+  return extent;
+}
+
+int64_t Offset(const Digits& digits, int64_t index) {
+  int64_t offset = 0;
+  for (const Digit& digit : digits) {
+    if (digit.extent == 0) return 0;
+    offset += index % digit.extent * digit.stride;
+    index /= digit.extent;
+  }
+  return offset;
+}
+
+Digits Coalesce(const Digits& digits) {
+  Digits result;
+  for (const Digit& digit : digits) {
+    if (digit.extent == 1) continue;
+    if (!result.empty() && digit.stride == result.back().extent * result.back().stride) {
+      result.back().extent *= digit.extent;
+    } else {
+      result.push_back(digit);
+    }
+  }
+  return result;
+}
+
+Layout Layout::Contiguous(const Shape& shape) { return Strided(shape, ContiguousStrides(shape)); }
+
+Layout Layout::Strided(const Shape& shape, const std::vector<int64_t>& strides) {
+  std::vector<Digits> dims;
+  for (size_t d = 0; d < shape.size(); ++d) dims.push_back({{shape[d], strides[d]}});
+  return Layout(0, std::move(dims));
+}
+
+Shape Layout::shape() const {
+  Shape shape;
+  for (const Digits& digits : dims_) shape.push_back(Extent(digits));
+  return shape;
+}
+
+int64_t Layout::Address(const std::vector<int64_t>& index) const {
+  int64_t address = offset_;
+  for (size_t d = 0; d < dims_.size(); ++d) address += Offset(dims_[d], index[d]);
+  return address;
+}
+
+Layout Layout::Permute(const std::vector<int>& dims) const {
+  std::vector<Digits> permuted;
+  for (int d : dims) permuted.push_back(dims_[d]);
+  return Layout(offset_, std::move(permuted));
+}
+
+Layout Layout::Expand(const Shape& shape) const {
+  const int added = static_cast<int>(shape.size()) - rank();
+  ATHANOR_CHECK(added >= 0);
+  std::vector<Digits> dims;
+  for (int d = 0; d < static_cast<int>(shape.size()); ++d) {
+    if (d >= added && extent(d - added) == shape[d]) {
+      dims.push_back(dims_[d - added]);
+    } else {
+      ATHANOR_CHECK(d < added || extent(d - added) == 1);
+      dims.push_back({{shape[d], 0}});
+    }
+  }
+  return Layout(offset_, std::move(dims));
+}
+
+Layout Layout::Select(int dim, int64_t index) const {
+  std::vector<Digits> dims = dims_;
+  dims.erase(dims.begin() + dim);
+  return Layout(offset_ + Offset(dims_[dim], index), std::move(dims));
+}
+
+std::optional<Layout> Layout::Slice(int dim, int64_t start, int64_t extent, int64_t step) const {
+  std::vector<Digits> dims = dims_;
+  if (extent == 0 || this->extent(dim) == 0) {
+    dims[dim] = {{extent, 0}};
+    return Layout(offset_, std::move(dims));
+  }
+  Progressions walk(Coalesce(dims_[dim]));
+  std::optional<int64_t> offset = walk.Constant(start);
+  std::optional<Digits> digits = walk.Walk(extent, step);
+  if (!offset || !digits || !walk.CarryFree()) return std::nullopt;
+  dims[dim] = OrUnit(Coalesce(*digits));
+  return Layout(offset_ + *offset, std::move(dims));
+}
+
+std::optional<Layout> Layout::Reshape(const Shape& shape) const { return Compose(Contiguous(shape)); }
+
+std::optional<Layout> Layout::Compose(const Layout& view) const {
+  std::vector<Digits> dims;
+  const Shape space = view.shape();
+  if (Product(space) == 0 || Product(shape()) == 0) {
+    for (int64_t extent : space) dims.push_back({{extent, 0}});
+    return Layout(offset_, std::move(dims));
+  }
+  Progressions walk(Flatten(dims_));
+  std::optional<int64_t> offset = walk.Constant(view.offset());
+  if (!offset) return std::nullopt;
+  for (const Digits& dim : view.dims()) {
+    Digits composed;
+    for (const Digit& digit : Coalesce(dim)) {
+      std::optional<Digits> digits = walk.Walk(digit.extent, digit.stride);
+      if (!digits) return std::nullopt;
+      composed.insert(composed.end(), digits->begin(), digits->end());
+    }
+    dims.push_back(OrUnit(Coalesce(composed)));
+  }
+  if (!walk.CarryFree()) return std::nullopt;
+  return Layout(offset_ + *offset, std::move(dims));
+}
+
+bool Layout::IsContiguous() const {
+  if (offset_ != 0) return false;
+  const Digits flat = Flatten(dims_);
+  return flat.empty() || Product(shape()) == 0 || (flat.size() == 1 && flat[0].stride == 1);
+}
+
+std::string ToString(const Layout& layout) {
+  std::string text = "(";
+  for (int d = 0; d < layout.rank(); ++d) {
+    if (d > 0) text += " | ";
+    for (size_t k = 0; k < layout.dim(d).size(); ++k) {
+      text += fmt::format("{}{}:{}", k ? " " : "", layout.dim(d)[k].extent, layout.dim(d)[k].stride);
+    }
+  }
+  text += ")";
+  if (layout.offset() != 0) text += fmt::format(" + {}", layout.offset());
+  return text;
+}
+
+}  // namespace athanor
