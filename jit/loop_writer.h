@@ -1,0 +1,37 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "jit/body_emitter.h"
+
+namespace athanor {
+
+// The loops that the loop skeletons share, around one BodyEmitter. Index variables are named i<dimension>.
+class LoopWriter {
+ public:
+  LoopWriter(BodyEmitter* emitter, Prelude* prelude, SourceWriter* out, int unroll, bool streaming)
+      : emitter_(emitter), prelude_(prelude), out_(out), unroll_(unroll), streaming_(streaming) {}
+
+  // Defines the indices of dimensions [0, count) from their flat row-major index.
+  void SplitIndex(const std::string& flat, int count);
+  void OpenLoop(int dim, const std::string& from, const std::string& to);
+  void CloseLoop();
+  // Whole vectors and a masked rest along `dim` (for the default body: the stores, in one loop for each part of the last
+  // dimension in which the same stores are active). `to` and `from` may be numbers or names.
+  void VectorLoop(int dim, const std::string& from, const std::string& to);
+  void VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple, const std::function<void()>& body);
+  // Hoists what the stores need, but for those with a partial range, which may not be computed outside it.
+  void HoistStores();
+  void Fence();                                              // after streaming stores
+
+ private:
+  BodyEmitter* emitter_;
+  Prelude* prelude_;
+  SourceWriter* out_;
+  int unroll_;
+  bool streaming_;
+};
+
+}  // namespace athanor
