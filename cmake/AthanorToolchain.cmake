@@ -10,7 +10,9 @@ if(LLD)
   get_filename_component(LLD_DIR ${LLD_DIR} DIRECTORY)
   add_link_options(-fuse-ld=lld -B${LLD_DIR})
 endif()
-set(ATHANOR_WARNINGS -Wall -Wextra -Wno-missing-field-initializers)
+# gcc 12 warns wrongly about inlined std::string and LLVM code.
+set(ATHANOR_WARNINGS -Wall -Wextra -Wno-missing-field-initializers -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds
+  -Wno-maybe-uninitialized)
 
 # Set by the asan preset.
 set(ATHANOR_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined")

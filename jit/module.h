@@ -23,6 +23,8 @@ std::vector<std::byte> Serialize(const Image& image);
 // Throws Error on anything that Serialize did not write.
 Image DeserializeImage(std::span<const std::byte> bytes);
 
+class GdbRegistration;
+
 // An Image mapped for execution: written while writable, then read + execute only (W^X). Known to gdb and perf by `name`.
 class Module {
  public:
@@ -40,6 +42,7 @@ class Module {
   std::byte* base_ = nullptr;
   int64_t bytes_ = 0;
   std::map<std::string, int64_t, std::less<>> symbols_;
+  std::unique_ptr<GdbRegistration> registration_;
 };
 
 using KernelFn = void(char* const* args, long begin, long end, char* scratch);

@@ -1,0 +1,99 @@
+// The compiler plugin. Generated C++ -> clang -> object code -> JITLink, ORC's linker -> Image.
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "jit/clang/llvm_headers.h"
+#include "jit/clang/image_linker.h"
+#include "jit/compiler.h"
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+std::vector<std::string> Arguments(const CpuTarget& cpu, const std::string& file) {
+  std::vector<std::string> arguments = {
+      "-triple", "x86_64-unknown-linux-gnu", "-emit-obj", "-x", "c++", "-std=c++20", "-O2",
+      "-target-cpu", "x86-64", "-mrelocation-model", "pic", "-pic-level", "2",
+      // Contraction is wanted and deterministic; nothing else of fast math is.
+      "-ffp-contract=fast", "-fno-rounding-math",
+      // No calls into a C library: a kernel's image has no external references.
+      "-ffreestanding", "-fno-builtin", "-nostdsysteminc", "-nobuiltininc",
+      "-fno-rtti", "-mframe-pointer=none", "-ferror-limit", "5", "-w"};
+  if (cpu.isa == Isa::kAvx512) arguments.push_back("-mprefer-vector-width=512");
+  for (const std::string& feature : cpu.features) {
+    arguments.push_back("-target-feature");
+    arguments.push_back("+" + feature);
+  }
+  arguments.push_back(file);
+  return arguments;
+}
+
+void InitializeX86() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    LLVMInitializeX86AsmParser();
+  });
+}
+
+class ClangCompiler final : public Compiler {
+ public:
+  explicit ClangCompiler(const CpuTarget& cpu) : cpu_(cpu) { InitializeX86(); }
+
+  Image Compile(const KernelSource& source, std::string_view name) override {
+    const llvm::SmallVector<char, 0> object = Run<clang::EmitObjAction>(source.text, name);
+    return LinkImage(llvm::StringRef(object.data(), object.size()), std::string(name));
+  }
+
+  Listing List(const KernelSource& source, std::string_view name) override {
+    Listing listing;
+    const auto ir = Run<clang::EmitLLVMAction>(source.text, name);
+    const auto assembly = Run<clang::EmitAssemblyAction>(source.text, name);
+    listing.llvm_ir.assign(ir.begin(), ir.end());
+    listing.assembly.assign(assembly.begin(), assembly.end());
+    return listing;
+  }
+
+ private:
+  template <typename Action>
+  llvm::SmallVector<char, 0> Run(const std::string& text, std::string_view name) const {
+    const std::string file = std::string(name) + ".cpp";
+    const std::vector<std::string> arguments = Arguments(cpu_, file);
+    std::vector<const char*> pointers;
+    for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
+
+    std::string messages;
+    llvm::raw_string_ostream message_stream(messages);
+    llvm::IntrusiveRefCntPtr<clang::DiagnosticOptions> options(new clang::DiagnosticOptions);
+    clang::TextDiagnosticPrinter printer(message_stream, options.get());
+    clang::DiagnosticsEngine early(new clang::DiagnosticIDs, options, &printer, /*ShouldOwnClient=*/false);
+
+    clang::CompilerInstance compiler;
+    ATHANOR_CHECK(clang::CompilerInvocation::CreateFromArgs(compiler.getInvocation(), pointers, early));
+    compiler.createDiagnostics(&printer, /*ShouldOwnClient=*/false);
+    compiler.getPreprocessorOpts().addRemappedFile(file, llvm::MemoryBuffer::getMemBuffer(text, file).release());
+
+    llvm::SmallVector<char, 0> output;
+    compiler.setOutputStream(std::make_unique<llvm::raw_svector_ostream>(output));
+    llvm::LLVMContext context;
+    Action action(&context);
+    if (!compiler.ExecuteAction(action)) {
+      throw InternalError(fmt::format("generated source of kernel {} does not compile:\n{}", name, message_stream.str()));
+    }
+    return output;
+  }
+
+  CpuTarget cpu_;
+};
+
+}  // namespace
+}  // namespace athanor
+
+extern "C" __attribute__((visibility("default"))) athanor::Compiler* athanor_make_clang_compiler(const athanor::CpuTarget& cpu) {
+  return new athanor::ClangCompiler(cpu);
+}

@@ -1,0 +1,116 @@
+#include "jit/clang/image_linker.h"
+
+#include <memory>
+#include <utility>
+
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+namespace jitlink = llvm::jitlink;
+using llvm::orc::ExecutorAddr;
+
+constexpr uint64_t kBase = 1 << 20;                          // any address will do: the image is position independent
+constexpr uint64_t kAlignment = 64;
+
+// Lays out a link graph's segments one behind the other in a vector.
+class ImageMemory final : public jitlink::JITLinkMemoryManager {
+ public:
+  void allocate(const jitlink::JITLinkDylib*, jitlink::LinkGraph& graph, OnAllocatedFunction on_allocated) override {
+    jitlink::BasicLayout layout(graph);
+    uint64_t size = 0;
+    for (auto& [group, segment] : layout.segments()) {
+      size = llvm::alignTo(size, std::max<uint64_t>(kAlignment, segment.Alignment.value()));
+      segment.Addr = ExecutorAddr(kBase + size);
+      size += segment.ContentSize + segment.ZeroFillSize;
+    }
+    code.assign(size, std::byte(0));
+    for (auto& [group, segment] : layout.segments()) {
+      segment.WorkingMem = reinterpret_cast<char*>(code.data()) + (segment.Addr.getValue() - kBase);
+    }
+    if (llvm::Error error = layout.apply()) return on_allocated(std::move(error));
+    on_allocated(std::make_unique<Allocation>());
+  }
+  using JITLinkMemoryManager::allocate;
+
+  void deallocate(std::vector<FinalizedAlloc> allocations, OnDeallocatedFunction on_deallocated) override {
+    for (FinalizedAlloc& allocation : allocations) allocation.release();
+    on_deallocated(llvm::Error::success());
+  }
+  using JITLinkMemoryManager::deallocate;
+
+  std::vector<std::byte> code;
+
+ private:
+  class Allocation final : public InFlightAlloc {
+   public:
+    void finalize(OnFinalizedFunction on_finalized) override { on_finalized(FinalizedAlloc(ExecutorAddr(kBase))); }
+    void abandon(OnAbandonedFunction on_abandoned) override { on_abandoned(llvm::Error::success()); }
+  };
+};
+
+struct LinkResult {
+  std::map<std::string, int64_t> symbols;
+  std::string error;
+};
+
+class ImageContext final : public jitlink::JITLinkContext {
+ public:
+  ImageContext(ImageMemory& memory, LinkResult& result) : JITLinkContext(nullptr), memory_(memory), result_(result) {}
+
+  jitlink::JITLinkMemoryManager& getMemoryManager() override { return memory_; }
+  void notifyFailed(llvm::Error error) override { result_.error = llvm::toString(std::move(error)); }
+
+  void lookup(const LookupMap& symbols, std::unique_ptr<jitlink::JITLinkAsyncLookupContinuation> continuation) override {
+    if (symbols.empty()) return continuation->run(jitlink::AsyncLookupResult());
+    std::string names;
+    for (const auto& [symbol, flags] : symbols) names += " " + symbol.str();
+    continuation->run(llvm::make_error<llvm::StringError>("external symbols:" + names, llvm::inconvertibleErrorCode()));
+  }
+
+  llvm::Error notifyResolved(jitlink::LinkGraph& graph) override {
+    for (jitlink::Symbol* symbol : graph.defined_symbols()) {
+      if (symbol->hasName() && symbol->getScope() == jitlink::Scope::Default) {
+        result_.symbols[symbol->getName().str()] = static_cast<int64_t>(symbol->getAddress().getValue() - kBase);
+      }
+    }
+    return llvm::Error::success();
+  }
+
+  void notifyFinalized(jitlink::JITLinkMemoryManager::FinalizedAlloc allocation) override { allocation.release(); }
+
+  llvm::Error modifyPassConfig(jitlink::LinkGraph&, jitlink::PassConfiguration& config) override {
+    config.PreFixupPasses.push_back([](jitlink::LinkGraph& graph) -> llvm::Error {
+      for (jitlink::Block* block : graph.blocks()) {
+        for (const jitlink::Edge& edge : block->edges()) {
+          if (edge.getKind() == jitlink::x86_64::Pointer64 || edge.getKind() == jitlink::x86_64::Pointer32 ||
+              edge.getKind() == jitlink::x86_64::Pointer32Signed) {
+            return llvm::make_error<llvm::StringError>("an absolute address in section " + block->getSection().getName().str(),
+                                                       llvm::inconvertibleErrorCode());
+          }
+        }
+      }
+      return llvm::Error::success();
+    });
+    return llvm::Error::success();
+  }
+
+ private:
+  ImageMemory& memory_;
+  LinkResult& result_;
+};
+
+}  // namespace
+
+Image LinkImage(llvm::StringRef object, const std::string& name) {
+  auto graph = jitlink::createLinkGraphFromObject(llvm::MemoryBufferRef(object, name));
+  if (!graph) throw InternalError(fmt::format("kernel {}: {}", name, llvm::toString(graph.takeError())));
+  ImageMemory memory;
+  LinkResult result;
+  jitlink::link(std::move(*graph), std::make_unique<ImageContext>(memory, result));
+  if (!result.error.empty()) throw InternalError(fmt::format("kernel {} does not link: {}", name, result.error));
+  return {std::move(memory.code), std::move(result.symbols)};
+}
+
+}  // namespace athanor
