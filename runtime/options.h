@@ -1,0 +1,43 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "jit/target.h"
+
+namespace athanor {
+
+enum class TuneMode : uint8_t {
+  kOff,     // heuristic schedules, or those the cache knows
+  kFirst,   // tune on first use
+  kCached,  // only what the cache knows; a missing schedule is an error
+};
+
+// Every switch of the library. Lower folders receive plain values; the environment is read here and nowhere else.
+struct Options {
+  std::string cache_directory;                               // empty: nothing is cached
+  TuneMode tune = TuneMode::kOff;
+  double tune_budget_seconds = 60;
+  int threads = 0;                                           // 0: all cores
+  std::string log_level = "warn";                            // trace, debug, info, warn, error, off
+  std::string dump_directory;                                // generated sources are written there when not empty
+  bool no_jit = false;                                       // a kernel that is not cached is an error
+  std::string nvrtc_library;                                 // path of libnvrtc; empty: the usual names
+  std::optional<Isa> isa;                                    // generate for this instruction set instead of the best one
+  bool perf_map = false;                                     // list kernels in /tmp/perf-PID.map
+
+  // From the variables named ATHANOR_*: CACHE_DIR, TUNE, TUNE_BUDGET, THREADS, LOG, DUMP, NO_JIT, NVRTC, ISA, PERF_MAP. Throws
+  // Error that names the variable, its value and what was expected; an unknown ATHANOR_ variable is passed to `warn`.
+  static Options FromEnvironment(const std::function<void(const std::string&)>& warn);
+  // The same from given (name, value) pairs.
+  static Options FromVariables(const std::vector<std::pair<std::string, std::string>>& variables,
+                               const std::function<void(const std::string&)>& warn);
+};
+
+// $XDG_CACHE_HOME/athanor, else ~/.cache/athanor; empty when neither is known.
+std::string DefaultCacheDirectory();
+
+}  // namespace athanor
