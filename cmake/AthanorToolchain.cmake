@@ -20,3 +20,8 @@ if(ATHANOR_SANITIZE)
   add_compile_options(-fsanitize=${ATHANOR_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${ATHANOR_SANITIZE})
 endif()
+if(ATHANOR_BUILD_FUZZERS)
+  # Coverage feedback from the library's code; only the fuzz targets themselves link libFuzzer.
+  add_compile_options(-fsanitize=fuzzer-no-link)
+  add_link_options(-fsanitize=fuzzer-no-link)
+endif()

@@ -1,0 +1,304 @@
+#include "cache/cache.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <random>
+#include <utility>
+
+namespace athanor {
+namespace {
+
+constexpr std::string_view kEntrySuffix = ".v1", kQuarantineSuffix = ".bad", kTemporaryPrefix = "tmp-";
+constexpr int64_t kLeftoverSeconds = 3600;                   // no writer takes this long
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  ~FileDescriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  int get() const { return fd_; }
+  int Release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+std::string FileName(const CacheKey& key) {
+  return fmt::format("{}-{}{}", key.kind(), key.digest(), kEntrySuffix);
+}
+
+// "KIND-DIGEST" followed by `suffix`.
+bool IsEntryName(std::string_view name, std::string_view suffix) {
+  if (!name.ends_with(suffix)) return false;
+  name.remove_suffix(suffix.size());
+  const size_t dash = name.find('-');
+  return dash != std::string_view::npos && IsKind(name.substr(0, dash)) && name.size() == dash + 1 + 32 &&
+         name.find_first_not_of("0123456789abcdef", dash + 1) == std::string_view::npos;
+}
+
+bool IsOurName(std::string_view name) {
+  return IsEntryName(name, kEntrySuffix) || IsEntryName(name, kQuarantineSuffix) || name.starts_with(kTemporaryPrefix);
+}
+
+// Creates `path` and its parents, each with mode 0700. Returns 0 or errno.
+int MakeDirectories(const std::string& path) {
+  for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const bool last = end == std::string::npos;
+    const std::string part = path.substr(0, end);
+    if (mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) {
+      const int error = errno;
+      struct stat status;                                    // an existing parent may answer EROFS or EACCES
+      if (last || stat(part.c_str(), &status) != 0) return error;
+    }
+    if (last) return 0;
+  }
+}
+
+// Empty when the open directory is ours alone.
+std::string DirectoryFault(int fd) {
+  struct stat status;
+  if (fstat(fd, &status) != 0) return std::strerror(errno);
+  if (status.st_uid != geteuid()) return fmt::format("owned by user {}, not by user {}", status.st_uid, geteuid());
+  if ((status.st_mode & 022) != 0) return fmt::format("writable by group or others (mode {:04o})", status.st_mode & 07777);
+  return "";
+}
+
+// Writes all of `bytes`. Returns 0 or errno.
+int WriteAll(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return written < 0 ? errno : ENOSPC;
+    bytes = bytes.subspan(written);
+  }
+  return 0;
+}
+
+// Reads until `bytes` is full or the file ends; returns how many bytes, or -1.
+ssize_t ReadAll(int fd, std::span<std::byte> bytes) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got = read(fd, bytes.data() + done, bytes.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return -1;
+    if (got == 0) break;
+    done += got;
+  }
+  return static_cast<ssize_t>(done);
+}
+
+// A name that no other writer, on any machine, uses now.
+std::string TemporaryName() {
+  std::random_device random;
+  return fmt::format("{}{:08x}{:08x}-{}", kTemporaryPrefix, random(), random(), getpid());
+}
+
+std::string Shorten(std::string_view value) {
+  return value.size() <= 100 ? std::string(value) : fmt::format("{}... ({} bytes)", value.substr(0, 100), value.size());
+}
+
+}  // namespace
+
+struct Cache::ReadResult {
+  enum class State { kFound, kAbsent, kUnreadable, kCorrupt };
+  State state = State::kAbsent;
+  std::optional<CacheEntry> entry;
+  std::string fault;
+  struct stat status = {};
+};
+
+std::unique_ptr<Cache> Cache::Open(const std::string& directory, Warn warn) {
+  if (directory.empty()) return std::unique_ptr<Cache>(new Cache(directory, -1, std::move(warn)));
+  const int error = MakeDirectories(directory);
+  FileDescriptor fd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (fd.get() < 0) {
+    const int open_error = errno;
+    struct stat status;
+    if (lstat(directory.c_str(), &status) == 0 && !S_ISDIR(status.st_mode)) {
+      throw CacheError(fmt::format("cache directory {}: it is {}, expected a directory", directory,
+                                   S_ISLNK(status.st_mode) ? "a symbolic link" : "not a directory"));
+    }
+    warn(fmt::format("cache directory {}: {}; running uncached", directory, std::strerror(error != 0 ? error : open_error)));
+    return std::unique_ptr<Cache>(new Cache(directory, -1, std::move(warn)));
+  }
+  if (const std::string fault = DirectoryFault(fd.get()); !fault.empty()) {
+    throw CacheError(fmt::format("cache directory {}: it is {}; it must belong to this user alone (chmod 700)", directory, fault));
+  }
+  std::unique_ptr<Cache> cache(new Cache(directory, fd.Release(), std::move(warn)));
+  cache->RemoveLeftovers();
+  return cache;
+}
+
+Cache::~Cache() {
+  if (fd_ >= 0) close(fd_);
+}
+
+Cache::ReadResult Cache::Read(const std::string& name) const {
+  using State = ReadResult::State;
+  ReadResult result;
+  const auto stop = [&](State state, std::string fault) {
+    result.state = state;
+    result.fault = std::move(fault);
+    return std::move(result);
+  };
+  // O_NONBLOCK: opening a planted FIFO must not hang.
+  const FileDescriptor fd(openat(fd_, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (fd.get() < 0) {
+    if (errno == ENOENT || errno == ESTALE) return stop(State::kAbsent, "");
+    if (errno == ELOOP || errno == ENXIO) return stop(State::kCorrupt, "not a regular file");
+    return stop(State::kUnreadable, std::strerror(errno));
+  }
+  if (fstat(fd.get(), &result.status) != 0) return stop(State::kUnreadable, std::strerror(errno));
+  const struct stat& status = result.status;
+  if (!S_ISREG(status.st_mode)) return stop(State::kCorrupt, "not a regular file");
+  if (status.st_uid != geteuid() || (status.st_mode & 022) != 0) return stop(State::kCorrupt, "others may have written it");
+  if (status.st_size > kMaxEntryBytes) return stop(State::kCorrupt, fmt::format("{} bytes, too large", status.st_size));
+
+  std::vector<std::byte> bytes(status.st_size);
+  const ssize_t got = ReadAll(fd.get(), bytes);
+  if (got < 0) return stop(errno == ESTALE ? State::kAbsent : State::kUnreadable, std::strerror(errno));
+  auto decoded = DecodeEntry(std::span(bytes).first(got));
+  if (auto* fault = std::get_if<std::string>(&decoded)) return stop(State::kCorrupt, std::move(*fault));
+  auto& entry = std::get<CacheEntry>(decoded);
+  if (FileName(entry.key) != name) return stop(State::kCorrupt, "the key inside belongs to another file name");
+  result.entry = std::move(entry);
+  return stop(State::kFound, "");
+}
+
+std::optional<std::vector<std::byte>> Cache::Get(const CacheKey& key) {
+  if (fd_ < 0) return std::nullopt;
+  const std::string name = FileName(key);
+  ReadResult read = Read(name);
+  if (read.state == ReadResult::State::kAbsent) return std::nullopt;
+  if (read.state == ReadResult::State::kFound && read.entry->key == key) return std::move(read.entry->payload);
+  // Another key under this name would be a collision of digests: a miss, and no fault of the entry.
+  if (read.state == ReadResult::State::kFound) return std::nullopt;
+  if (!warned_fault_.exchange(true)) {
+    warn_(fmt::format("cache entry {}/{}: {}; treated as a miss (`athanor cache verify` checks all entries)", directory_, name,
+                      read.fault));
+  }
+  if (read.state == ReadResult::State::kCorrupt) {
+    struct stat now;                                         // leave it when a writer has replaced it meanwhile
+    if (fstatat(fd_, name.c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+        (read.status.st_ino == 0 || now.st_ino == read.status.st_ino)) {
+      Quarantine(name);
+    }
+  }
+  return std::nullopt;
+}
+
+bool Cache::Put(const CacheKey& key, std::span<const std::byte> payload) {
+  if (fd_ < 0 || !writable_) return false;
+  const std::vector<std::byte> bytes = EncodeEntry(key, payload);
+  if (static_cast<int64_t>(bytes.size()) > kMaxEntryBytes) return false;
+  const std::string name = FileName(key), temporary = TemporaryName();
+  const FileDescriptor fd(openat(fd_, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  int error = fd.get() < 0 ? errno : WriteAll(fd.get(), bytes);
+  if (error == 0 && fsync(fd.get()) != 0) error = errno;
+  if (error == 0 && renameat(fd_, temporary.c_str(), fd_, name.c_str()) != 0) error = errno;
+  if (error == 0) {
+    fsync(fd_);                                              // the entry is whole either way: at worst its name is lost in a power cut
+    return true;
+  }
+  if (fd.get() >= 0) unlinkat(fd_, temporary.c_str(), 0);
+  DisableWriting(name, error);
+  return false;
+}
+
+void Cache::DisableWriting(const std::string& what, int error) {
+  if (writable_.exchange(false)) {
+    warn_(fmt::format("cache directory {}: cannot write {}: {}; running uncached", directory_, what, std::strerror(error)));
+  }
+}
+
+void Cache::Quarantine(const std::string& name) {
+  if (fd_ < 0 || !IsEntryName(name, kEntrySuffix)) return;
+  const std::string aside = name.substr(0, name.size() - kEntrySuffix.size()) + std::string(kQuarantineSuffix);
+  renameat(fd_, name.c_str(), fd_, aside.c_str());           // on a read-only disk it stays, and stays a miss
+}
+
+std::vector<std::string> Cache::Names(const std::function<bool(std::string_view)>& wanted) const {
+  std::vector<std::string> names;
+  if (fd_ < 0) return names;
+  DIR* stream = fdopendir(openat(fd_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (stream == nullptr) return names;
+  while (const dirent* item = readdir(stream)) {
+    if (wanted(item->d_name)) names.emplace_back(item->d_name);
+  }
+  closedir(stream);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+void Cache::RemoveLeftovers() {
+  for (const std::string& name : Names([](std::string_view n) { return n.starts_with(kTemporaryPrefix); })) {
+    struct stat status;
+    if (fstatat(fd_, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_mtime + kLeftoverSeconds < time(nullptr)) {
+      unlinkat(fd_, name.c_str(), 0);
+    }
+  }
+}
+
+void Cache::ForEach(const std::function<void(const Info&)>& visit) const {
+  for (const std::string& name : Names([](std::string_view n) { return IsEntryName(n, kEntrySuffix); })) {
+    ReadResult read = Read(name);
+    if (read.state == ReadResult::State::kAbsent) continue;  // another process removed it
+    visit({name, read.status.st_size, read.status.st_mtime, std::move(read.entry), std::move(read.fault)});
+  }
+}
+
+int Cache::Clear() {
+  int removed = 0;
+  for (const std::string& name : Names(IsOurName)) {
+    if (unlinkat(fd_, name.c_str(), 0) == 0) {
+      ++removed;
+    } else if (errno != ENOENT) {
+      throw CacheError(fmt::format("cache directory {}: cannot remove {}: {}", directory_, name, std::strerror(errno)));
+    }
+  }
+  return removed;
+}
+
+std::string Cache::ExplainMiss(const CacheKey& key) const {
+  std::optional<CacheKey> nearest;
+  std::vector<std::pair<CacheKey::Field, std::string>> difference;  // the wanted field, the value found
+  const std::string prefix = key.kind() + "-";
+  for (const std::string& name : Names([&](std::string_view n) { return n.starts_with(prefix) && IsEntryName(n, kEntrySuffix); })) {
+    const ReadResult read = Read(name);
+    if (!read.entry) continue;
+    std::vector<std::pair<CacheKey::Field, std::string>> differing;
+    for (const CacheKey::Field& field : key.fields()) {
+      const auto& others = read.entry->key.fields();
+      const auto other = std::find_if(others.begin(), others.end(), [&](const auto& f) { return f.tag == field.tag; });
+      if (other == others.end()) {
+        differing.emplace_back(field, "(absent)");
+      } else if (other->value != field.value) {
+        differing.emplace_back(field, other->value);
+      }
+    }
+    if (!nearest || differing.size() < difference.size()) {
+      nearest = read.entry->key;
+      difference = std::move(differing);
+    }
+  }
+  if (!nearest) return fmt::format("no entry of kind {}", key.kind());
+  if (*nearest == key) return "the entry is there";
+  std::string text = fmt::format("the nearest entry is {}-{}", key.kind(), nearest->digest());
+  for (const auto& [wanted, found] : difference) {
+    text += fmt::format("; {} is '{}' there, '{}' here", wanted.tag, Shorten(found), Shorten(wanted.value));
+  }
+  return text;
+}
+
+}  // namespace athanor

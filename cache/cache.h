@@ -1,0 +1,85 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/entry.h"
+#include "cache/key.h"
+
+namespace athanor {
+
+// A cache directory that must not be used, or that an explicit request (Clear) could not be carried out on.
+class CacheError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Byte strings remembered on disk under keys. Knows nothing of graphs or kernels. Safe for any number of threads and
+// processes on one directory, on a network file system too: an entry is one self-contained file that appears by rename after
+// it is on disk, and is never changed afterwards. There are no locks.
+//
+// Nothing that lies in the directory can make a reader fail: an entry that is not exactly what Put wrote is a miss and is
+// moved aside ("quarantined"); a disk that can't be written means running uncached. Each of the two gives one warning.
+// The owner of the directory is trusted: entries hold machine code, and a checksum is no signature.
+class Cache {
+ public:
+  using Warn = std::function<void(const std::string&)>;
+
+  // Creates `directory` with mode 0700 when absent. Throws CacheError when it is a symbolic link or no directory, is not owned
+  // by the effective user, or is writable by group or others. Where it can't be created or opened for another reason
+  // (a read-only disk), warns and returns a cache that holds nothing. An empty `directory` is such a cache without a warning.
+  static std::unique_ptr<Cache> Open(const std::string& directory, Warn warn);
+  ~Cache();
+  Cache(const Cache&) = delete;
+  Cache& operator=(const Cache&) = delete;
+
+  const std::string& directory() const { return directory_; }
+
+  // The payload, or nothing: absent or unusable.
+  std::optional<std::vector<std::byte>> Get(const CacheKey& key);
+  // Stores an entry durably, replacing one of the same key. False when the cache can't be written (warned once).
+  bool Put(const CacheKey& key, std::span<const std::byte> payload);
+
+  // Why Get(key) finds nothing, for people: the fields in which the most similar entry of the same kind differs.
+  std::string ExplainMiss(const CacheKey& key) const;
+
+  struct Info {
+    std::string name;                                        // of the file: "KIND-DIGEST.v1"
+    int64_t bytes = 0;                                       // of the file
+    int64_t modified = 0;                                    // seconds since 1970
+    std::optional<CacheEntry> entry;                         // absent: unusable, see `fault`
+    std::string fault;
+  };
+  // Calls `visit` for every entry, sorted by name. Reads and checks each one in full; moves nothing.
+  void ForEach(const std::function<void(const Info&)>& visit) const;
+  // Moves an entry that ForEach found unusable aside.
+  void Quarantine(const std::string& name);
+  // Removes all entries, quarantined ones and leftovers of killed writers; returns how many files. Throws CacheError when one
+  // can't be removed.
+  int Clear();
+
+ private:
+  struct ReadResult;
+  Cache(std::string directory, int fd, Warn warn) : directory_(std::move(directory)), fd_(fd), warn_(std::move(warn)) {}
+  ReadResult Read(const std::string& name) const;
+  std::vector<std::string> Names(const std::function<bool(std::string_view)>& wanted) const;
+  void RemoveLeftovers();
+  void DisableWriting(const std::string& what, int error);
+
+  std::string directory_;
+  int fd_ = -1;                                              // of the directory; -1: holds nothing
+  Warn warn_;
+  std::atomic<bool> writable_{true};
+  std::atomic<bool> warned_fault_{false};
+};
+
+}  // namespace athanor
