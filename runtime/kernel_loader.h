@@ -1,0 +1,67 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cache/cache.h"
+#include "jit/compiler.h"
+#include "jit/kernel_source.h"
+#include "jit/module.h"
+#include "jit/plan.h"
+#include "jit/schedule.h"
+#include "jit/target.h"
+
+namespace athanor {
+
+// A kernel ready to run.
+struct LoadedKernel {
+  struct Phase {
+    KernelFn* run = nullptr;
+    int64_t tasks = 0;
+  };
+  std::unique_ptr<Module> module;
+  std::vector<Phase> phases;
+  std::vector<int64_t> temporary_bytes;
+  int64_t scratch_bytes = 0;
+  std::string schedule;                                      // as text
+  std::string source;
+  bool cached = false;                                       // the binary came from the cache
+  std::string miss;                                          // why it did not
+  double compile_ms = 0;
+};
+
+struct ScheduledPlan {
+  const KernelPlan* plan = nullptr;
+  Schedule schedule;
+};
+
+// Turns plans with schedules into code: from the cache, or through the compiler. Equal kernels are compiled once; different
+// ones on `threads` threads at once. Thread-safe.
+class KernelLoader {
+ public:
+  // `no_jit`: a kernel that the cache does not hold is an Error that says which and why. `dump_directory`: generated sources are
+  // written there unless empty.
+  KernelLoader(CpuTarget cpu, Cache* cache, bool no_jit, std::string dump_directory);
+  ~KernelLoader();
+
+  std::vector<std::shared_ptr<const LoadedKernel>> Load(const std::vector<ScheduledPlan>& plans, int threads);
+  const CpuTarget& cpu() const { return cpu_; }
+
+ private:
+  std::shared_ptr<LoadedKernel> LoadOne(const ScheduledPlan& plan);
+  Compiler& compiler();
+
+  CpuTarget cpu_;
+  Cache* cache_;
+  bool no_jit_;
+  std::string dump_directory_;
+  std::mutex mutex_;
+  std::unique_ptr<Compiler> compiler_;                       // made at the first miss
+};
+
+// What identifies generated code: the text without its leading comments, which name graph nodes.
+std::string_view WithoutHeader(std::string_view source);
+
+}  // namespace athanor
