@@ -1,0 +1,50 @@
+#include "ops/reference.h"
+
+#include <map>
+#include <utility>
+
+#include "ops/error.h"
+#include "ops/op.h"
+
+namespace athanor {
+namespace {
+
+HostTensor Scalar(const Value& constant) {
+  HostTensor tensor(constant.desc.dtype, {});
+  tensor.Set(0, *constant.constant);
+  return tensor;
+}
+
+void CheckInput(const Value& value, const HostTensor& given) {
+  if (given.desc().dtype != value.desc.dtype || given.desc().shape != value.desc.shape) {
+    Fail("input '{}' is {}, expected {}", value.name, ToString(given.desc()), ToString(TensorDesc{value.desc.dtype, value.desc.shape}));
+  }
+}
+
+}  // namespace
+
+std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs) {
+  if (inputs.size() != graph.inputs().size()) Fail("{} inputs given, {} expected", inputs.size(), graph.inputs().size());
+  std::map<ValueId, HostTensor> computed;
+  std::vector<const HostTensor*> tensors(graph.values().size(), nullptr);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    CheckInput(graph.value(graph.inputs()[i]), inputs[i]);
+    tensors[graph.inputs()[i]] = &inputs[i];
+  }
+  for (ValueId v = 0; v < static_cast<ValueId>(graph.values().size()); ++v) {
+    if (graph.value(v).constant) tensors[v] = &(computed[v] = Scalar(graph.value(v)));
+  }
+  for (const Node& node : graph.nodes()) {
+    std::vector<const HostTensor*> in;
+    for (ValueId v : node.inputs) in.push_back(v == kNone ? nullptr : tensors[v]);
+    std::vector<HostTensor> out;
+    for (ValueId v : node.outputs) out.emplace_back(graph.desc(v).dtype, graph.desc(v).shape);
+    node.op->reference({*node.op, graph, node.inputs, node.attrs}, in, out);
+    for (size_t i = 0; i < out.size(); ++i) tensors[node.outputs[i]] = &(computed[node.outputs[i]] = std::move(out[i]));
+  }
+  std::vector<HostTensor> outputs;
+  for (const NamedValue& output : graph.outputs()) outputs.push_back(*tensors[output.value]);
+  return outputs;
+}
+
+}  // namespace athanor

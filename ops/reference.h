@@ -1,0 +1,16 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "ops/graph.h"
+#include "ops/host_tensor.h"
+
+namespace athanor {
+
+// Computes a graph op by op with the ops' own reference implementations: slow, plain, and the oracle of every test. `inputs` are
+// dense tensors in the order of graph.inputs() (strides of descs do not matter here); returns the outputs in order. Throws Error
+// when an input's dtype or shape differs from its desc.
+std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs);
+
+}  // namespace athanor
