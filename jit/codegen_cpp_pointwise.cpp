@@ -111,7 +111,7 @@ Space MakeSpace(const LoopPlan& plan, const std::vector<KernelArg>& args, const 
     for (Operand& operand : body.operands) add_dim(operand.map);
     for (Store& store : body.stores) add_dim(store.operand.map);
   }
-  space.body = Reordered(SplitDigits(body));
+  space.body = Reordered(SplitDims(body));
   FindTiles(&space, args, LanesFor(space.body, cpu), cpu);
   return space;
 }
@@ -313,27 +313,10 @@ int64_t PointwiseGenerator::WriteInstances() {
   return tasks;
 }
 
-// Outputs beyond this part of the last-level cache are not kept there for the next kernel.
-bool StreamByDefault(const KernelPlan& plan, const CpuTarget& cpu) {
-  std::vector<const Layout*> maps;
-  const Body& body = std::get<LoopPlan>(plan.detail).body;
-  int64_t written = 0;
-  for (const Store& store : body.stores) {
-    int64_t elements = 1;
-    for (int d = 0; d < body.rank(); ++d) {
-      for (const Digit& digit : store.operand.map.dim(d)) elements *= digit.stride != 0 ? digit.extent : 1;
-    }
-    written += elements * SizeOf(plan.args[store.operand.arg].dtype);
-  }
-  return std::get<LoopPlan>(plan.detail).instance_elements.empty() && written > cpu.l3_bytes / 4;
-}
-
 }  // namespace
 
 KernelSource GenerateCppPointwise(const KernelPlan& plan, const LoopSchedule& schedule, const CpuTarget& cpu) {
   return PointwiseGenerator(plan, schedule, cpu).Generate();
 }
-
-LoopSchedule DefaultPointwise(const KernelPlan& plan, const CpuTarget& cpu) { return {.streaming = StreamByDefault(plan, cpu)}; }
 
 }  // namespace athanor

@@ -96,7 +96,7 @@ bool HasPartialRange(const Body& body) {
   });
 }
 
-Body SplitDigits(const Body& body) {
+Body SplitDims(const Body& body) {
   const std::vector<bool> named = NamedDims(body);
   std::vector<std::vector<int64_t>> parts;                   // by old dimension, least significant first
   std::vector<int> first;                                    // new dimension of the most significant part

@@ -11,7 +11,7 @@ namespace athanor {
 // (always on the last dimension) or a reduction names.
 
 // Splits dimensions at the digits' borders, where these divide each other, so that every access has one stride a dimension.
-Body SplitDigits(const Body& body);
+Body SplitDims(const Body& body);
 // Drops dimensions of extent 1 and joins neighbours that all accesses step through evenly.
 Body CoalesceDims(const Body& body);
 // Dimension i of the result is dimension order[i].

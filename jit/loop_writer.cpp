@@ -95,13 +95,14 @@ void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string&
     }
     if (active.empty()) continue;
     const int64_t multiple = std::gcd(begin, static_cast<int64_t>(prelude_->lanes()));
-    VectorLoop(dim, Larger(from, begin), Smaller(to, end, extent), multiple, [&] {
+    VectorLoop(dim, Larger(from, begin), Smaller(to, end, extent), multiple, [&](const std::string&) {
       for (const Store* store : active) emitter_->EmitStore(*store, false, streaming_);
     });
   }
 }
 
-void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple, const std::function<void()>& body) {
+void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple,
+                            const std::function<void(const std::string& live)>& body) {
   const int lanes = prelude_->lanes();
   const std::string index = fmt::format("i{}", dim);
   const auto first = Number(from), last = Number(to);
@@ -110,7 +111,7 @@ void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string&
   auto point = [&](const std::string& at, const std::string& live) {
     emitter_->Push();
     emitter_->SetVector(dim, at, multiple, live);
-    body();
+    body(live);
     emitter_->Pop();
   };
   if (fixed && count < lanes) {                              // one short vector

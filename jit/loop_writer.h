@@ -21,7 +21,8 @@ class LoopWriter {
   // Whole vectors and a masked rest along `dim` (for the default body: the stores, in one loop for each part of the last
   // dimension in which the same stores are active). `to` and `from` may be numbers or names.
   void VectorLoop(int dim, const std::string& from, const std::string& to);
-  void VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple, const std::function<void()>& body);
+  void VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple,
+                  const std::function<void(const std::string& live)>& body);
   // Hoists what the stores need, but for those with a partial range, which may not be computed outside it.
   void HoistStores();
   void Fence();                                              // after streaming stores

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 
 #include "jit/prelude_units.h"
 #include "ops/error.h"
@@ -390,13 +391,23 @@ std::string_view VectorType(DType dtype) {
 
 DType ComputeType(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16 ? DType::kF32 : dtype; }
 
+std::string LowestLiteral(DType dtype) {
+  switch (ComputeType(dtype)) {
+    case DType::kI32: return "(-2147483647 - 1)";
+    case DType::kI64: return "(-9223372036854775807L - 1)";
+    case DType::kU8: return "(unsigned char)0";
+    case DType::kBool: return "false";
+    default: return Literal(-std::numeric_limits<double>::infinity(), dtype);
+  }
+}
+
 std::string Literal(double value, DType dtype) {
   const DType type = ComputeType(dtype);
   if (type == DType::kBool) return value != 0 ? "true" : "false";
   if (!IsFloat(type)) {
     const auto integer = static_cast<int64_t>(value);
     if (type == DType::kI64) {
-      return integer == INT64_MIN ? "(-9223372036854775807L - 1)" : integer < 0 ? fmt::format("({}L)", integer) : fmt::format("{}L", integer);
+      return integer == INT64_MIN ? LowestLiteral(type) : integer < 0 ? fmt::format("({}L)", integer) : fmt::format("{}L", integer);
     }
     return fmt::format("({}){}", MemoryType(type), integer);
   }

@@ -50,5 +50,6 @@ std::string_view VectorType(DType dtype);
 DType ComputeType(DType dtype);
 // A C++ literal of type ScalarType(dtype).
 std::string Literal(double value, DType dtype);
+std::string LowestLiteral(DType dtype);                      // -infinity, or the smallest integer
 
 }  // namespace athanor
