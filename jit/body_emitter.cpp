@@ -206,7 +206,7 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
     const std::string element = LoadScalar(access.pointer, memory);
     out_->Line("{} {}{{}};", VectorType(memory), name);
     out_->Line("for (long l = 0; l < {}; ++l) {}[l] = {}{};", Lanes(), name, memory == DType::kBool ? "-" : "", element);
-    if (ComputeType(memory) == ComputeType(expr.dtype)) return {name, true};
+    if (ValueType(memory) == ValueType(expr.dtype)) return {name, true};
     return {Define(id, expr.dtype, true, Convert(name, memory, expr.dtype, true)), true};
   }
   const std::string suffix = Suffix(memory);
@@ -312,7 +312,7 @@ BodyEmitter::Value BodyEmitter::Apply(const Expr& expr, int id) {
 }
 
 std::string BodyEmitter::Convert(const std::string& text, DType from, DType to, bool vector) {
-  const DType source = ComputeType(from), target = ComputeType(to);
+  const DType source = ValueType(from), target = ValueType(to);
   if (source == target) return text;
   if (!vector) return target == DType::kBool ? fmt::format("({} != 0)", text) : fmt::format("({})({})", ScalarType(target), text);
   if (target == DType::kBool) {
@@ -366,7 +366,7 @@ std::string BodyEmitter::ApplyText(const Expr& expr, const std::vector<Value>& a
 }
 
 std::string BodyEmitter::MathText(const Expr& expr, const std::vector<Value>& args, bool vector) {
-  const DType type = ComputeType(expr.dtype);
+  const DType type = ValueType(expr.dtype);
   if (expr.fn == Fn::kSqrt) return fmt::format("__builtin_elementwise_sqrt({})", args[0].text);
   if (expr.fn == Fn::kRsqrt) return fmt::format("{} / __builtin_elementwise_sqrt({})", Literal(1, type), args[0].text);
   if (expr.fn == Fn::kPow) return PowText(expr, args, vector);
@@ -377,7 +377,7 @@ std::string BodyEmitter::MathText(const Expr& expr, const std::vector<Value>& ar
 }
 
 std::string BodyEmitter::PowText(const Expr& expr, const std::vector<Value>& args, bool vector) {
-  const DType type = ComputeType(expr.dtype);
+  const DType type = ValueType(expr.dtype);
   const std::string& x = args[0].text;
   if (IsConstant(body_, expr.args[1])) {
     const double exponent = body_.exprs[expr.args[1]].value;
@@ -419,7 +419,7 @@ std::string BodyEmitter::ExtremeText(const Expr& expr, const std::vector<Value>&
 }
 
 std::string BodyEmitter::CompareText(const Expr& expr, const std::vector<Value>& args, bool vector) {
-  const DType type = ComputeType(body_.exprs[expr.args[0]].dtype);
+  const DType type = ValueType(body_.exprs[expr.args[0]].dtype);
   const char* op = expr.fn == Fn::kEq ? "==" : expr.fn == Fn::kLt ? "<" : ">";
   if (!vector) return fmt::format("{} {} {}", args[0].text, op, args[1].text);
   std::string a = Widen(args[0], type), b = Widen(args[1], type);

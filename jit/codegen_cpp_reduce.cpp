@@ -163,7 +163,7 @@ class ReduceGenerator {
       for (int e : pass.column_sums) column_sums_.push_back(e);
       for (int e : pass.saves) {
         scratch_offset_[e] = scratch_bytes_;
-        scratch_bytes_ += (cols_ * SizeOf(ComputeType(body_.exprs[e].dtype)) * (lanes_on_rows_ ? lanes_ : 1) + 127) / 64 * 64;
+        scratch_bytes_ += (cols_ * SizeOf(ValueType(body_.exprs[e].dtype)) * (lanes_on_rows_ ? lanes_ : 1) + 127) / 64 * 64;
       }
     }
     std::sort(column_sums_.begin(), column_sums_.end());
@@ -177,7 +177,7 @@ class ReduceGenerator {
     if (!column_sums_.empty()) source.phases.push_back({"combine", WriteCombine()});
     for (int e : column_sums_) {
       const int64_t width = emitter_.varies()[body_.exprs[e].args[0]] & kCols ? cols_ : 1;
-      source.temporary_bytes.push_back(chunks_ * width * SizeOf(ComputeType(body_.exprs[e].dtype)));
+      source.temporary_bytes.push_back(chunks_ * width * SizeOf(ValueType(body_.exprs[e].dtype)));
     }
     source.scratch_bytes = scratch_bytes_;
     source.text = SourceHeader(plan_, schedule_) + prelude_.Text() + "\n" + out_.text();

@@ -16,7 +16,7 @@ class ScatterGenerator {
       : plan_(plan),
         schedule_(schedule),
         scatter_(std::get<ScatterPlan>(plan.detail)),
-        lanes_(cpu.vector_bytes() / (ComputeType(scatter_.dtype) == DType::kF64 ? 8 : 4)),
+        lanes_(cpu.vector_bytes() / (ValueType(scatter_.dtype) == DType::kF64 ? 8 : 4)),
         prelude_(cpu.isa, lanes_) {}
 
   KernelSource Generate() {

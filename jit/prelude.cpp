@@ -376,11 +376,11 @@ std::string_view MemoryType(DType dtype) {
 
 std::string_view ScalarType(DType dtype) {
   if (dtype == DType::kBool) return "bool";
-  return MemoryType(ComputeType(dtype));
+  return MemoryType(ValueType(dtype));
 }
 
 std::string_view VectorType(DType dtype) {
-  switch (ComputeType(dtype)) {
+  switch (ValueType(dtype)) {
     case DType::kF64: return "vf64";
     case DType::kI32: case DType::kBool: return "vi32";
     case DType::kI64: return "vi64";
@@ -389,10 +389,10 @@ std::string_view VectorType(DType dtype) {
   }
 }
 
-DType ComputeType(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16 ? DType::kF32 : dtype; }
+DType ValueType(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16 ? DType::kF32 : dtype; }
 
 std::string LowestLiteral(DType dtype) {
-  switch (ComputeType(dtype)) {
+  switch (ValueType(dtype)) {
     case DType::kI32: return "(-2147483647 - 1)";
     case DType::kI64: return "(-9223372036854775807L - 1)";
     case DType::kU8: return "(unsigned char)0";
@@ -402,7 +402,7 @@ std::string LowestLiteral(DType dtype) {
 }
 
 std::string Literal(double value, DType dtype) {
-  const DType type = ComputeType(dtype);
+  const DType type = ValueType(dtype);
   if (type == DType::kBool) return value != 0 ? "true" : "false";
   if (!IsFloat(type)) {
     const auto integer = static_cast<int64_t>(value);

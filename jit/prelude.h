@@ -47,7 +47,7 @@ std::string_view MemoryType(DType dtype);
 std::string_view ScalarType(DType dtype);
 std::string_view VectorType(DType dtype);
 // The dtype that values of `dtype` are computed in: f32 for bf16 and f16, otherwise itself.
-DType ComputeType(DType dtype);
+DType ValueType(DType dtype);
 // A C++ literal of type ScalarType(dtype).
 std::string Literal(double value, DType dtype);
 std::string LowestLiteral(DType dtype);                      // -infinity, or the smallest integer
