@@ -154,21 +154,57 @@ void AppendLog(std::vector<PreludeUnit>* units) {
            "}\n"});
 }
 
-// f32: erf(x) = x P(x^2) on |x| <= 3.85, where erf is 1 to within half a unit; P in s = 2 x^2 / 3.85^2 - 1.
+// f32 on AVX-512: erf(x) = x P(|x|) with one of 16 polynomials, picked by permuting registers of coefficients: about 17 instructions.
+// f32 elsewhere: x P(x^2) on |x| < 1/2; 1 - Q(s), s linear in |x|, up to 3.85, where erf is 1 to within half a unit.
 // f64: x P(x^2) below 1; above, 1 - e^(-x^2) Q(t) with t = (x - 3) / (x + 3), up to 6.
-void AppendErf(std::vector<PreludeUnit>* units) {
-  units->push_back({"erf.f32", {"splat.f32", "arith.f32"},
-                    "INLINE vf32 v_erf(vf32 x) {\n"
-                    "  x = -3.85f > x ? splat(-3.85f) : x;\n"
-                    "  x = 3.85f < x ? splat(3.85f) : x;\n"
-                    "  vf32 s = madd(x * x, splat(0.13492998f), splat(-1.0f));\n" +
-                        Horner("vf32", "p", "s",
-                                    {"-6.0046988e-4f", "1.5372835e-3f", "-1.1908246e-3f", "1.8320921e-3f", "-6.4107393e-3f",
-                                     "1.2108771e-2f", "-1.8046749e-2f", "2.7683783e-2f", "-4.1225504e-2f", "5.6611318e-2f",
-                                     "-7.3155671e-2f", "9.0788409e-2f", "-1.1038807e-1f", "1.3621323e-1f", "-1.8330142e-1f",
-                                     "3.6728480e-1f"}) +
-                        "  return x * p;\n"
-                        "}\n"});
+const char kErfTables[] = R"(// erf(x) / x on [i / 4, (i + 1) / 4) in powers of 4 |x| - i
+INLINE vf32 v_erf(vf32 x) {
+  const vf32 c0 = {1.1283792f, 1.1053056f, 1.0409998f, 9.482075e-1f, 8.427008e-1f, 7.383201e-1f, 6.440701e-1f, 5.638124e-1f,
+                   4.9766114e-1f, 4.4379434e-1f, 3.9983723e-1f, 3.6359978e-1f, 3.3332598e-1f, 3.0769098e-1f, 2.8571406e-1f, 2.6666665e-1f};
+  const vf32 c1 = {-2.1295413e-7f, -4.5291517e-2f, -8.110852e-2f, -1.0175866e-1f, -1.06898196e-1f, -1.00359745e-1f, -8.752331e-2f, -7.300538e-2f,
+                   -5.96243e-2f, -4.851691e-2f, -3.9765902e-2f, -3.300123e-2f, -2.7765559e-2f, -2.366629e-2f, -2.0407762e-2f, -1.7777717e-2f};
+  const vf32 c2 = {-2.3505399e-2f, -2.095839e-2f, -1.437041e-2f, -6.265353e-3f, 7.7885384e-4f, 5.2887676e-3f, 7.1542077e-3f, 7.131328e-3f,
+                   6.161727e-3f, 4.9445853e-3f, 3.8405273e-3f, 2.9634812e-3f, 2.305082e-3f, 1.8186455e-3f, 1.4573488e-3f, 1.1851185e-3f};
+  const vf32 c3 = {-1.0752099e-5f, 1.63151e-3f, 2.610948e-3f, 2.6533732e-3f, 1.9733913e-3f, 1.0390697e-3f, 2.5250186e-4f, -2.155291e-4f,
+                   -3.950511e-4f, -3.9943992e-4f, -3.3221266e-4f, -2.5377935e-4f, -1.8793503e-4f, -1.3889546e-4f, -1.03860875e-4f, -7.894249e-5f};
+  const vf32 c4 = {4.6174633e-4f, 3.5771364e-4f, 1.2106677e-4f, -1.11172114e-4f, -2.3410602e-4f, -2.3214585e-4f, -1.5761267e-4f, -7.343295e-5f,
+                   -1.4933409e-5f, 1.2997274e-5f, 2.043873e-5f, 1.8565437e-5f, 1.4221271e-5f, 1.0228749e-5f, 7.253878e-6f, 5.186502e-6f};
+  const vf32 c5 = {-1.898848e-5f, -4.5119286e-5f, -4.533243e-5f, -2.490637e-5f, -6.34915e-7f, 1.4047474e-5f, 1.6503342e-5f, 1.176162e-5f,
+                   5.7743573e-6f, 1.6386286e-6f, -2.984507e-7f, -8.4347164e-7f, -7.956618e-7f, -5.9852977e-7f, -4.1737331e-7f, -2.863026e-7f};
+  x = -3.9999998f > x ? splat(-3.9999998f) : x;
+  x = 3.9999998f < x ? splat(3.9999998f) : x;
+  vf32 a = 4.0f * __builtin_elementwise_abs(x);
+  vf32 floor = __builtin_elementwise_floor(a);
+  vi32 i = __builtin_ia32_cvttps2dq512_mask(floor, vi32{}, (unsigned short)-1, 4);
+  vf32 h = a - floor;
+  vf32 p = __builtin_ia32_permvarsf512(c5, i);
+  p = madd(p, h, __builtin_ia32_permvarsf512(c4, i));
+  p = madd(p, h, __builtin_ia32_permvarsf512(c3, i));
+  p = madd(p, h, __builtin_ia32_permvarsf512(c2, i));
+  p = madd(p, h, __builtin_ia32_permvarsf512(c1, i));
+  p = madd(p, h, __builtin_ia32_permvarsf512(c0, i));
+  return x * p;
+}
+)";
+
+std::string ErfPolynomials() {
+  return "INLINE vf32 v_erf(vf32 x) {\n"
+         "  x = -3.85f > x ? splat(-3.85f) : x;\n"
+         "  x = 3.85f < x ? splat(3.85f) : x;\n"
+         "  vf32 x2 = x * x;\n"
+         "  vf32 s = madd(__builtin_elementwise_abs(x), splat(0.5970149f), splat(-1.2985075f));\n" +
+         Horner("vf32", "p", "x2", {"4.7179900e-3f", "-2.6757184e-2f", "1.1282822e-1f", "-3.7612608e-1f", "1.1283791f"}) +
+         Horner("vf32", "q", "s",
+                {"-6.9142546e-4f", "-1.5225395e-3f", "6.8884450e-3f", "3.2528089e-3f", "-2.6528735e-2f", "1.7698806e-2f", "3.6087338e-2f",
+                 "-7.9109579e-2f", "4.9427219e-2f", "5.3149212e-2f", "-1.5633231e-1f", "1.8344186e-1f", "-1.3192871e-1f", "6.0740933e-2f",
+                 "-1.6671842e-2f", "2.0985568e-3f"}) +
+         "  vf32 far = 1.0f - q;\n"
+         "  return x2 < 0.25f ? x * p : (x < 0.0f ? -far : far);\n"
+         "}\n";
+}
+
+void AppendErf(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
+  units->push_back({"erf.f32", {"splat.f32", "arith.f32"}, isa == Isa::kAvx512 && lanes == 16 ? kErfTables : ErfPolynomials()});
   units->push_back({"erf.f64", {"exp.f64"},
                     "INLINE vf64 v_erf(vf64 a) {\n"
                     "  vf64 x = __builtin_elementwise_abs(a);\n"
@@ -219,7 +255,7 @@ void AppendMathUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
   AppendTanh(units);
   AppendSigmoid(units);
   AppendLog(units);
-  AppendErf(units);
+  AppendErf(isa, lanes, units);
   AppendPow(units);
 }
 
