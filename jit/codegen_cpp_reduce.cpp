@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "jit/body_emitter.h"
@@ -24,32 +25,59 @@ bool IsExpensive(const Expr& expr) {
   }
 }
 
+// sum over columns j of (j == column ? value : 0): the value at one column.
+struct Pick {
+  int column = -1, value = -1;                               // expressions
+};
+
+std::optional<Pick> AsPick(const Body& body, const std::vector<uint32_t>& varies, const Expr& sum) {
+  if (!IsReduce(sum, kCols) || sum.fn != Fn::kAdd) return std::nullopt;
+  const Expr& where = body.exprs[sum.args[0]];
+  if (where.kind != Expr::Kind::kApply || where.fn != Fn::kWhere) return std::nullopt;
+  const Expr& hit = body.exprs[where.args[0]];
+  const Expr& zero = body.exprs[where.args[2]];
+  if (hit.kind != Expr::Kind::kApply || hit.fn != Fn::kEq || zero.kind != Expr::Kind::kConstant || zero.value != 0) return std::nullopt;
+  for (int i = 0; i < 2; ++i) {
+    const Expr& index = body.exprs[hit.args[i]];
+    const int column = hit.args[1 - i];
+    if (index.kind == Expr::Kind::kIndex && index.dim == 1 && !(varies[column] & kCols)) return Pick{column, where.args[1]};
+  }
+  return std::nullopt;
+}
+
 // What is done in one pass over a row. A reduction, store or column sum belongs to the first pass in which all it needs is known.
 struct Pass {
   std::vector<int> reductions;                               // expressions: row statistics completed by this pass
   std::vector<int> stores;                                   // indices in Body::stores, of values along the row
   std::vector<int> column_sums;                              // expressions with axes == kRows
   std::vector<int> row_stores;                               // stores of values known before the pass, one a row
+  std::vector<int> picks;                                    // reductions that are Picks, computed before the pass
   std::vector<int> saves, loads;                             // expensive expressions kept in scratch by this pass, taken from there
+  bool prefetches = false;                                   // the next row, while this one is computed on
 
   bool empty() const { return reductions.empty() && stores.empty() && column_sums.empty(); }
 };
 
 class PassPlan {
  public:
-  PassPlan(const Body& body, const std::vector<uint32_t>& varies) : body_(body), varies_(varies) {
+  PassPlan(const Body& body, const std::vector<uint32_t>& varies, bool with_picks) : body_(body), varies_(varies) {
+    for (const Expr& expr : body.exprs) picks_.push_back(with_picks ? AsPick(body, varies, expr) : std::nullopt);
     FindStages();
     FindWork();
     FindSaves();
+    ChoosePrefetch();
   }
   std::vector<Pass> passes;
+  const std::optional<Pick>& pick(int expr) const { return picks_[expr]; }
 
  private:
   // The number of passes that must be complete before an expression can be computed.
   void FindStages() {
     for (const Expr& expr : body_.exprs) {
       int stage = 0;
-      if (expr.kind == Expr::Kind::kReduce) {
+      if (const std::optional<Pick>& pick = picks_[stage_.size()]) {
+        stage = std::max(stage_[pick->column], stage_[pick->value]);
+      } else if (expr.kind == Expr::Kind::kReduce) {
         ATHANOR_CHECK(expr.axes == kRows || expr.axes == kCols);
         stage = stage_[expr.args[0]] + (expr.axes == kCols ? 1 : 0);
       } else if (expr.kind == Expr::Kind::kApply) {
@@ -82,14 +110,19 @@ class PassPlan {
     for (int e = static_cast<int>(body_.exprs.size()) - 1; e >= 0; --e) {
       if (!needed[e]) continue;
       const Expr& expr = body_.exprs[e];
-      if (expr.kind == Expr::Kind::kReduce) needed[expr.args[0]] = 1;
+      if (const std::optional<Pick>& pick = picks_[e]) {
+        needed[pick->column] = needed[pick->value] = 1;
+      } else if (expr.kind == Expr::Kind::kReduce) {
+        needed[expr.args[0]] = 1;
+      }
       if (expr.kind == Expr::Kind::kApply) {
         for (int i = 0; i < Arity(expr.fn); ++i) needed[expr.args[i]] = 1;
       }
       if (expr.kind == Expr::Kind::kLoad && body_.operands[expr.operand].row >= 0) needed[body_.operands[expr.operand].row] = 1;
     }
     for (size_t e = 0; e < body_.exprs.size(); ++e) {
-      if (needed[e] && IsReduce(body_.exprs[e], kCols)) passes[stage_[e] - 1].reductions.push_back(static_cast<int>(e));
+      if (!needed[e] || !IsReduce(body_.exprs[e], kCols)) continue;
+      (picks_[e] ? passes[stage_[e]].picks : passes[stage_[e] - 1].reductions).push_back(static_cast<int>(e));
     }
     for (int e : sums) passes[stage_[e]].column_sums.push_back(e);
   }
@@ -124,8 +157,18 @@ class PassPlan {
     }
   }
 
+  // Only the first pass reads from memory. Where the next one computes much, it leaves memory idle: there the next row is fetched.
+  void ChoosePrefetch() {
+    const int64_t row_bytes = body_.extents[1] * 4;
+    if (passes.size() < 2 || row_bytes < kPrefetchedRow) return;
+    auto most = std::max_element(passes.begin(), passes.end(), [](const Pass& a, const Pass& b) { return a.saves.size() < b.saves.size(); });
+    if (most != passes.begin() && !most->saves.empty()) most->prefetches = true;
+  }
+
+  static constexpr int64_t kPrefetchedRow = 8 << 10;         // bytes; the hardware looks ahead well enough over shorter rows
   const Body& body_;
   const std::vector<uint32_t>& varies_;
+  std::vector<std::optional<Pick>> picks_;                   // by expression
   std::vector<int> stage_;
 };
 
@@ -134,8 +177,9 @@ bool LanesOnRows(const Body& body) {
   int along_rows = 0, along_cols = 0;
   auto count = [&](const Layout& map, int weight) {
     const Digits rows = Coalesce(map.dim(0)), cols = Coalesce(map.dim(1));
-    along_rows += !rows.empty() && rows[0].stride == 1 && !cols.empty() ? weight : 0;
-    along_cols += !cols.empty() && cols[0].stride == 1 ? weight : 0;
+    if (StrideAlong(map, 0) == 0 || StrideAlong(map, 1) == 0) return;  // row and column vectors are cheap either way
+    along_rows += rows[0].stride == 1 ? weight : 0;
+    along_cols += cols[0].stride == 1 ? weight : 0;
   };
   for (const Operand& operand : body.operands) count(operand.map, operand.row < 0 ? 1 : 0);
   for (const Store& store : body.stores) count(store.operand.map, 1);
@@ -158,7 +202,7 @@ class ReduceGenerator {
         prelude_(cpu.isa, lanes_),
         emitter_(body_, plan.args, &prelude_, &out_),
         loops_(&emitter_, &prelude_, &out_, 1, schedule.streaming),
-        plan_of_passes_(body_, emitter_.varies()) {
+        plan_of_passes_(body_, emitter_.varies(), !lanes_on_rows_) {
     for (const Pass& pass : plan_of_passes_.passes) {
       for (int e : pass.column_sums) column_sums_.push_back(e);
       for (int e : pass.saves) {
@@ -190,9 +234,11 @@ class ReduceGenerator {
   std::string Temporary(int sum, bool declare);
   int64_t WriteRows();
   void WriteRow();
+  void WritePick(int expr);
   void WritePass(const Pass& pass);
   void WritePassLoop(const Pass& pass, int accumulators);
   void WritePoint(const Pass& pass, const std::string& index, const std::string& live, int accumulator, bool lanes);
+  void WritePrefetch(const std::string& index);
   void FinishReductions(const Pass& pass, int accumulators);
   std::vector<int> Roots(const Pass& pass) const;
   std::string Accumulate(const Expr& expr, const std::string& sum, const std::string& value, bool vector);
@@ -298,6 +344,7 @@ std::vector<int> ReduceGenerator::Roots(const Pass& pass) const {
 
 void ReduceGenerator::WriteRow() {
   for (const Pass& pass : plan_of_passes_.passes) {
+    for (int e : pass.picks) WritePick(e);
     emitter_.Hoist(Roots(pass));
     for (int s : pass.row_stores) emitter_.EmitStore(body_.stores[s], false);
     for (int e : pass.column_sums) {                         // of row statistics: one number a chunk
@@ -305,6 +352,21 @@ void ReduceGenerator::WriteRow() {
     }
     WritePass(pass);
   }
+}
+
+void ReduceGenerator::WritePick(int id) {
+  const Pick& pick = *plan_of_passes_.pick(id);
+  const std::vector<int> roots = {pick.column, pick.value};
+  emitter_.Hoist(roots);
+  const std::string column = emitter_.Scalar(pick.column), name = fmt::format("r{}", id);
+  out_.Line("{} {} = 0;", ScalarType(body_.exprs[id].dtype), name);
+  out_.Open("if ({0} >= 0 && {0} < {1})", column, cols_);
+  emitter_.Push();
+  emitter_.SetIndex(1, column);
+  out_.Line("{} = {};", name, emitter_.Scalar(pick.value));
+  emitter_.Pop();
+  out_.Close();
+  emitter_.Bind(id, name, false);
 }
 
 std::string ReduceGenerator::Accumulate(const Expr& expr, const std::string& sum, const std::string& value, bool vector) {
@@ -377,6 +439,7 @@ void ReduceGenerator::WritePoint(const Pass& pass, const std::string& index, con
               fmt::format(fmt::runtime(vector ? "load({})" : "*({})"), scratch(e)));
     emitter_.Bind(e, fmt::format("y{}_{}", e, accumulator), vector);
   }
+  if (pass.prefetches && live.empty()) WritePrefetch(index);
   for (int s : pass.stores) emitter_.EmitStore(body_.stores[s], false, schedule_.streaming);
   for (int e : pass.reductions) {
     const Expr& expr = body_.exprs[e];
@@ -406,6 +469,14 @@ void ReduceGenerator::WritePoint(const Pass& pass, const std::string& index, con
     out_.Line(fmt::runtime(vector ? "store({}, {});" : "*({}) = {};"), scratch(e), vector ? emitter_.Vector(e) : emitter_.Scalar(e));
   }
   emitter_.Pop();
+}
+
+void ReduceGenerator::WritePrefetch(const std::string& index) {
+  for (const Operand& operand : body_.operands) {
+    const auto row = StrideAlong(operand.map, 0), col = StrideAlong(operand.map, 1);
+    if (operand.row >= 0 || !row || *row == 0 || col != 1) continue;
+    out_.Line("__builtin_prefetch(a{} + (i0 + 1) * {} + {} + {}, 0, 2);", operand.arg, *row, index, operand.map.offset());
+  }
 }
 
 void ReduceGenerator::FinishReductions(const Pass& pass, int accumulators) {

@@ -99,6 +99,19 @@ TEST(CodegenCppReduce, CrossEntropyWithTargets) {
   }
 }
 
+TEST(CodegenCppReduce, SumThatPicksOneColumn) {
+  PlanBuilder b({21, 70});
+  const int x = b.Load(DType::kF32, b.Contiguous()), target = b.Load(DType::kI64, PerRow(b), 0, 70), zero = b.Constant(0);
+  b.memories[1].Set(3, -100);
+  b.memories[1].Set(4, 70);
+  const int e = b.Do(Fn::kExp, b.Do(Fn::kSub, x, b.Reduce(Fn::kMax, x, 2)));
+  const int picked = b.Reduce(Fn::kAdd, b.Do(Fn::kWhere, b.Do(Fn::kEq, target, b.Index(1)), e, zero), 2);
+  b.Store(b.Do(Fn::kDiv, picked, b.Reduce(Fn::kAdd, e, 2)), PerRow(b));
+  b.Store(b.Do(Fn::kSub, e, picked), b.Contiguous());
+  b.Store(b.Reduce(Fn::kAdd, picked, 1), Scalar(b));
+  CheckAll(b, 1e-5);
+}
+
 TEST(CodegenCppReduce, IntegersNaNAndInfinity) {
   PlanBuilder b({6, 37});
   const int x = b.Load(DType::kF32, b.Contiguous()), i = b.Load(DType::kI64, b.Contiguous(), -1000, 1000), k = b.Load(DType::kI32, b.Contiguous(), -9, 9);
