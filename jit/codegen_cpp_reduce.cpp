@@ -1,176 +1,17 @@
 #include <algorithm>
 #include <map>
-#include <optional>
-#include <set>
 
 #include "jit/body_emitter.h"
 #include "jit/codegen_cpp.h"
 #include "jit/loop_space.h"
 #include "jit/loop_writer.h"
+#include "jit/reduce_passes.h"
 #include "ops/error.h"
 
 namespace athanor {
 namespace {
 
-constexpr uint32_t kRows = 1, kCols = 2;                     // bits of the two dimensions
-
 bool IsReduce(const Expr& expr, uint32_t axes) { return expr.kind == Expr::Kind::kReduce && expr.axes == axes; }
-
-bool IsExpensive(const Expr& expr) {
-  if (expr.kind != Expr::Kind::kApply || !IsFloat(expr.dtype)) return false;
-  switch (expr.fn) {
-    case Fn::kExp: case Fn::kLog: case Fn::kTanh: case Fn::kErf: case Fn::kSigmoid: case Fn::kPow: case Fn::kDiv: case Fn::kSqrt: case Fn::kRsqrt:
-      return true;
-    default: return false;
-  }
-}
-
-// sum over columns j of (j == column ? value : 0): the value at one column.
-struct Pick {
-  int column = -1, value = -1;                               // expressions
-};
-
-std::optional<Pick> AsPick(const Body& body, const std::vector<uint32_t>& varies, const Expr& sum) {
-  if (!IsReduce(sum, kCols) || sum.fn != Fn::kAdd) return std::nullopt;
-  const Expr& where = body.exprs[sum.args[0]];
-  if (where.kind != Expr::Kind::kApply || where.fn != Fn::kWhere) return std::nullopt;
-  const Expr& hit = body.exprs[where.args[0]];
-  const Expr& zero = body.exprs[where.args[2]];
-  if (hit.kind != Expr::Kind::kApply || hit.fn != Fn::kEq || zero.kind != Expr::Kind::kConstant || zero.value != 0) return std::nullopt;
-  for (int i = 0; i < 2; ++i) {
-    const Expr& index = body.exprs[hit.args[i]];
-    const int column = hit.args[1 - i];
-    if (index.kind == Expr::Kind::kIndex && index.dim == 1 && !(varies[column] & kCols)) return Pick{column, where.args[1]};
-  }
-  return std::nullopt;
-}
-
-// What is done in one pass over a row. A reduction, store or column sum belongs to the first pass in which all it needs is known.
-struct Pass {
-  std::vector<int> reductions;                               // expressions: row statistics completed by this pass
-  std::vector<int> stores;                                   // indices in Body::stores, of values along the row
-  std::vector<int> column_sums;                              // expressions with axes == kRows
-  std::vector<int> row_stores;                               // stores of values known before the pass, one a row
-  std::vector<int> picks;                                    // reductions that are Picks, computed before the pass
-  std::vector<int> saves, loads;                             // expensive expressions kept in scratch by this pass, taken from there
-  bool prefetches = false;                                   // the next row, while this one is computed on
-
-  bool empty() const { return reductions.empty() && stores.empty() && column_sums.empty(); }
-};
-
-class PassPlan {
- public:
-  PassPlan(const Body& body, const std::vector<uint32_t>& varies, bool with_picks) : body_(body), varies_(varies) {
-    for (const Expr& expr : body.exprs) picks_.push_back(with_picks ? AsPick(body, varies, expr) : std::nullopt);
-    FindStages();
-    FindWork();
-    FindSaves();
-    ChoosePrefetch();
-  }
-  std::vector<Pass> passes;
-  const std::optional<Pick>& pick(int expr) const { return picks_[expr]; }
-
- private:
-  // The number of passes that must be complete before an expression can be computed.
-  void FindStages() {
-    for (const Expr& expr : body_.exprs) {
-      int stage = 0;
-      if (const std::optional<Pick>& pick = picks_[stage_.size()]) {
-        stage = std::max(stage_[pick->column], stage_[pick->value]);
-      } else if (expr.kind == Expr::Kind::kReduce) {
-        ATHANOR_CHECK(expr.axes == kRows || expr.axes == kCols);
-        stage = stage_[expr.args[0]] + (expr.axes == kCols ? 1 : 0);
-      } else if (expr.kind == Expr::Kind::kApply) {
-        for (int i = 0; i < Arity(expr.fn); ++i) {
-          ATHANOR_CHECK(!IsReduce(body_.exprs[expr.args[i]], kRows));  // column sums are stores' expressions only
-          stage = std::max(stage, stage_[expr.args[i]]);
-        }
-      } else if (expr.kind == Expr::Kind::kLoad && body_.operands[expr.operand].row >= 0) {
-        stage = stage_[body_.operands[expr.operand].row];
-      }
-      stage_.push_back(stage);
-    }
-    passes.resize(1 + *std::max_element(stage_.begin(), stage_.end()));
-  }
-
-  void FindWork() {
-    std::set<int> sums;
-    std::vector<char> needed(body_.exprs.size(), 0);
-    for (size_t s = 0; s < body_.stores.size(); ++s) {
-      const int e = body_.stores[s].expr;
-      needed[e] = 1;
-      if (IsReduce(body_.exprs[e], kRows)) {
-        sums.insert(e);
-      } else if (StrideAlong(body_.stores[s].operand.map, 1) == 0 && !(varies_[e] & kCols)) {
-        passes[stage_[e]].row_stores.push_back(static_cast<int>(s));
-      } else {
-        passes[stage_[e]].stores.push_back(static_cast<int>(s));
-      }
-    }
-    for (int e = static_cast<int>(body_.exprs.size()) - 1; e >= 0; --e) {
-      if (!needed[e]) continue;
-      const Expr& expr = body_.exprs[e];
-      if (const std::optional<Pick>& pick = picks_[e]) {
-        needed[pick->column] = needed[pick->value] = 1;
-      } else if (expr.kind == Expr::Kind::kReduce) {
-        needed[expr.args[0]] = 1;
-      }
-      if (expr.kind == Expr::Kind::kApply) {
-        for (int i = 0; i < Arity(expr.fn); ++i) needed[expr.args[i]] = 1;
-      }
-      if (expr.kind == Expr::Kind::kLoad && body_.operands[expr.operand].row >= 0) needed[body_.operands[expr.operand].row] = 1;
-    }
-    for (size_t e = 0; e < body_.exprs.size(); ++e) {
-      if (!needed[e] || !IsReduce(body_.exprs[e], kCols)) continue;
-      (picks_[e] ? passes[stage_[e]].picks : passes[stage_[e] - 1].reductions).push_back(static_cast<int>(e));
-    }
-    for (int e : sums) passes[stage_[e]].column_sums.push_back(e);
-  }
-
-  // Expensive values along the row that more than one pass needs are computed once.
-  void FindSaves() {
-    std::map<int, int> first_pass;
-    for (int p = 0; p < static_cast<int>(passes.size()); ++p) {
-      std::set<int> seen;
-      std::vector<int> work;
-      for (int s : passes[p].stores) work.push_back(body_.stores[s].expr);
-      for (const std::vector<int>* reductions : {&passes[p].reductions, &passes[p].column_sums}) {
-        for (int e : *reductions) work.push_back(body_.exprs[e].args[0]);
-      }
-      while (!work.empty()) {
-        const int e = work.back();
-        work.pop_back();
-        if (!seen.insert(e).second || !(varies_[e] & kCols)) continue;
-        const Expr& expr = body_.exprs[e];
-        if (IsExpensive(expr)) {
-          const auto [known, fresh] = first_pass.try_emplace(e, p);
-          if (!fresh) {
-            std::vector<int>& saves = passes[known->second].saves;
-            if (std::find(saves.begin(), saves.end(), e) == saves.end()) saves.push_back(e);
-            passes[p].loads.push_back(e);
-            continue;
-          }
-        }
-        if (expr.kind != Expr::Kind::kApply) continue;
-        for (int i = 0; i < Arity(expr.fn); ++i) work.push_back(expr.args[i]);
-      }
-    }
-  }
-
-  // Only the first pass reads from memory. Where the next one computes much, it leaves memory idle: there the next row is fetched.
-  void ChoosePrefetch() {
-    const int64_t row_bytes = body_.extents[1] * 4;
-    if (passes.size() < 2 || row_bytes < kPrefetchedRow) return;
-    auto most = std::max_element(passes.begin(), passes.end(), [](const Pass& a, const Pass& b) { return a.saves.size() < b.saves.size(); });
-    if (most != passes.begin() && !most->saves.empty()) most->prefetches = true;
-  }
-
-  static constexpr int64_t kPrefetchedRow = 8 << 10;         // bytes; the hardware looks ahead well enough over shorter rows
-  const Body& body_;
-  const std::vector<uint32_t>& varies_;
-  std::vector<std::optional<Pick>> picks_;                   // by expression
-  std::vector<int> stage_;
-};
 
 // Lanes run along the row, unless the data lies the other way round: then every lane has a row of its own.
 bool LanesOnRows(const Body& body) {
@@ -202,8 +43,8 @@ class ReduceGenerator {
         prelude_(cpu.isa, lanes_),
         emitter_(body_, plan.args, &prelude_, &out_),
         loops_(&emitter_, &prelude_, &out_, 1, schedule.streaming),
-        plan_of_passes_(body_, emitter_.varies(), !lanes_on_rows_) {
-    for (const Pass& pass : plan_of_passes_.passes) {
+        pass_plan_(body_, emitter_.varies(), !lanes_on_rows_) {
+    for (const Pass& pass : pass_plan_.passes()) {
       for (int e : pass.column_sums) column_sums_.push_back(e);
       for (int e : pass.saves) {
         scratch_offset_[e] = scratch_bytes_;
@@ -254,7 +95,7 @@ class ReduceGenerator {
   SourceWriter out_;
   BodyEmitter emitter_;
   LoopWriter loops_;
-  PassPlan plan_of_passes_;
+  PassPlan pass_plan_;
   std::vector<int> column_sums_;
   std::map<int, int64_t> scratch_offset_;
   int64_t scratch_bytes_ = 0, chunks_ = 1;
@@ -282,7 +123,7 @@ int64_t ReduceGenerator::WriteRows() {
   }
   emitter_.Push();
   std::vector<int> all;
-  for (const Pass& pass : plan_of_passes_.passes) {
+  for (const Pass& pass : pass_plan_.passes()) {
     const std::vector<int> roots = Roots(pass);
     all.insert(all.end(), roots.begin(), roots.end());
   }
@@ -343,7 +184,7 @@ std::vector<int> ReduceGenerator::Roots(const Pass& pass) const {
 }
 
 void ReduceGenerator::WriteRow() {
-  for (const Pass& pass : plan_of_passes_.passes) {
+  for (const Pass& pass : pass_plan_.passes()) {
     for (int e : pass.picks) WritePick(e);
     emitter_.Hoist(Roots(pass));
     for (int s : pass.row_stores) emitter_.EmitStore(body_.stores[s], false);
@@ -355,7 +196,7 @@ void ReduceGenerator::WriteRow() {
 }
 
 void ReduceGenerator::WritePick(int id) {
-  const Pick& pick = *plan_of_passes_.pick(id);
+  const Pick& pick = *pass_plan_.pick(id);
   const std::vector<int> roots = {pick.column, pick.value};
   emitter_.Hoist(roots);
   const std::string column = emitter_.Scalar(pick.column), name = fmt::format("r{}", id);

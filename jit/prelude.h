@@ -46,6 +46,8 @@ class Prelude {
 std::string_view MemoryType(DType dtype);
 std::string_view ScalarType(DType dtype);
 std::string_view VectorType(DType dtype);
+// Memory access functions of types that look different in memory carry a suffix: "_bool", "_bf16", "_f16".
+std::string MemorySuffix(DType dtype);
 // The dtype that values of `dtype` are computed in: f32 for bf16 and f16, otherwise itself.
 DType ValueType(DType dtype);
 // A C++ literal of type ScalarType(dtype).

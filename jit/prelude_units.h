@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "jit/target.h"
@@ -14,8 +16,19 @@ struct PreludeUnit {
   std::string text;
 };
 
-// jit/prelude_math.cpp. `native` says whether a vf32 (vf64) fills exactly one register.
-void AppendMathUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units);
+struct ElementType {
+  const char* tag;                                           // vector type v<tag>
+  const char* scalar;
+  int bytes;
+};
+inline constexpr ElementType kElementTypes[] = {{"f32", "float", 4}, {"f64", "double", 8},       {"i32", "int", 4},
+                                         {"i64", "long", 8},  {"u8", "unsigned char", 1}, {"u16", "unsigned short", 2}};
+
+void AppendMemoryUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units);  // prelude_memory.cpp
+void AppendMathUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units);    // prelude_math.cpp
+
+// "lane(0), lane(1), ..."
+std::string LaneList(int lanes, const std::function<std::string(int)>& lane);
 
 // `text` with every "$name" of the pairs replaced.
 std::string Substitute(std::string text, const std::vector<std::pair<std::string, std::string>>& values);

@@ -1,0 +1,226 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "jit/prelude_units.h"
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+// Masked access to the first n lanes, through the floating-point builtins of the same width: they only move bits. A vector twice as
+// wide as a register is moved in two parts.
+std::string TailText(const ElementType& type, Isa isa, int lanes) {
+  const bool avx512 = isa == Isa::kAvx512, wide = type.bytes == 8;
+  const int register_bytes = avx512 ? 64 : 32, bytes = type.bytes * lanes;
+  const int parts = std::max(1, bytes / register_bytes), part_lanes = lanes / parts, part_bytes = bytes / parts;
+  ATHANOR_CHECK(parts <= 2);
+  const std::string width = part_bytes == 64 ? "512" : part_bytes == 32 ? "256" : avx512 ? "128" : "";
+  auto list = [](int first, int count) { return LaneList(count, [&](int i) { return std::to_string(first + i); }); };
+  const std::vector<std::pair<std::string, std::string>> names = {
+      {"$PART", fmt::format("{}_part", type.tag)}, {"$V", fmt::format("v{}", type.tag)}, {"$T", type.scalar}, {"$LANES", std::to_string(part_lanes)},
+      {"$FLOAT", wide ? "double" : "float"}, {"$BYTES", std::to_string(part_bytes)}, {"$SUFFIX", (wide ? "d" : "s") + width},
+      // The 512-bit builtins take a pointer to elements, the others one to vectors.
+      {"$POINTER", part_bytes == 64 ? wide ? "double*" : "float*" : fmt::format("{}_part*", type.tag)},
+      {"$MASK", avx512 ? part_lanes == 16 ? "unsigned short" : "unsigned char" : fmt::format("{}_part_mask", type.tag)},
+      {"$INT", wide ? "long long" : "int"}, {"$IOTA", list(0, part_lanes)}, {"$ALL", list(0, lanes)}, {"$LOW", list(0, part_lanes)},
+      {"$HIGH", list(part_lanes, part_lanes)}};
+  std::string text = "typedef $FLOAT $PART __attribute__((vector_size($BYTES), may_alias));\n";
+  if (avx512) {
+    text += "INLINE $PART $PART_load(const $T* p, long n) {\n"
+            "  return __builtin_ia32_loadup$SUFFIX_mask((const $POINTER)p, $PART{}, ($MASK)((1u << n) - 1));\n"
+            "}\n"
+            "INLINE void $PART_store($T* p, $PART v, long n) { __builtin_ia32_storeup$SUFFIX_mask(($POINTER)p, v, ($MASK)((1u << n) - 1)); }\n";
+  } else {
+    text += "typedef $INT $PART_mask __attribute__((vector_size($BYTES)));\n"
+            "INLINE $PART $PART_load(const $T* p, long n) { return __builtin_ia32_maskloadp$SUFFIX((const $PART*)p, $MASK{$IOTA} < ($INT)n); }\n"
+            "INLINE void $PART_store($T* p, $PART v, long n) { __builtin_ia32_maskstorep$SUFFIX(($PART*)p, $MASK{$IOTA} < ($INT)n, v); }\n";
+  }
+  if (parts == 1) {
+    text += "INLINE $V load_tail(const $T* p, long n) { return ($V)$PART_load(p, n); }\n"
+            "INLINE void store_tail($T* p, $V v, long n) { $PART_store(p, ($PART)v, n); }\n";
+  } else {
+    text += "INLINE $V load_tail(const $T* p, long n) {\n"
+            "  $PART low = $PART_load(p, n < $LANES ? n : $LANES), high = $PART_load(p + $LANES, n < $LANES ? 0 : n - $LANES);\n"
+            "  return ($V)__builtin_shufflevector(low, high, $ALL);\n"
+            "}\n"
+            "INLINE void store_tail($T* p, $V v, long n) {\n"
+            "  $PART_store(p, ($PART)__builtin_shufflevector(v, v, $LOW), n < $LANES ? n : $LANES);\n"
+            "  $PART_store(p + $LANES, ($PART)__builtin_shufflevector(v, v, $HIGH), n < $LANES ? 0 : n - $LANES);\n"
+            "}\n";
+  }
+  return Substitute(text, names);
+}
+
+void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
+  const int vector_bytes = isa == Isa::kAvx512 ? 64 : 32;
+  for (const ElementType& type : kElementTypes) {
+    const std::string tag = type.tag;
+    const std::vector<std::pair<std::string, std::string>> names = {
+        {"$V", "v" + tag}, {"$T", type.scalar}, {"$N", std::to_string(lanes)}, {"$ALIGN", std::to_string(vector_bytes - 1)}};
+    auto add = [&](std::string name, std::vector<std::string> needs, std::string text) {
+      units->push_back({name + "." + tag, std::move(needs), Substitute(std::move(text), names)});
+    };
+    add("splat", {}, fmt::format("INLINE $V splat($T x) {{ return $V{{{}}}; }}\n", LaneList(lanes, [](int) { return "x"; })));
+    add("load", {}, "INLINE $V load(const $T* p) { return *(const $V_any*)p; }\n");
+    add("store", {}, "INLINE void store($T* p, $V v) { *($V_any*)p = v; }\n");
+    if (type.bytes >= 4) {
+      add("tail", {}, TailText(type, isa, lanes));
+    } else {
+      add("tail", {},
+          "INLINE $V load_tail(const $T* p, long n) { $V v{}; for (long i = 0; i < n; ++i) v[i] = p[i]; return v; }\n"
+          "INLINE void store_tail($T* p, $V v, long n) { for (long i = 0; i < n; ++i) p[i] = v[i]; }\n");
+    }
+    add("strided", {},
+        "INLINE $V load_strided(const $T* p, long stride, long n) {\n"
+        "  $V v{};\n"
+        "  if (n == $N) {\n"
+        "    for (int i = 0; i < $N; ++i) v[i] = p[i * stride];\n"
+        "  } else {\n"
+        "    for (int i = 0; i < n; ++i) v[i] = p[i * stride];\n"
+        "  }\n"
+        "  return v;\n"
+        "}\n"
+        "INLINE void store_strided($T* p, $V v, long stride, long n) {\n"
+        "  if (n == $N) {\n"
+        "    for (int i = 0; i < $N; ++i) p[i * stride] = v[i];\n"
+        "  } else {\n"
+        "    for (int i = 0; i < n; ++i) p[i * stride] = v[i];\n"
+        "  }\n"
+        "}\n");
+    if (type.bytes * lanes >= vector_bytes) {
+      add("stream", {"store." + tag},
+          "INLINE void stream($T* p, $V v) {\n"
+          "  if (((unsigned long)p & $ALIGN) == 0) {\n"
+          "    __builtin_nontemporal_store(v, ($V_aligned*)p);\n"
+          "  } else {\n"
+          "    store(p, v);\n"
+          "  }\n"
+          "}\n");
+    }
+  }
+  units->push_back({"fence", {}, "INLINE void fence() { __builtin_ia32_sfence(); }\n"});
+}
+
+// Booleans, bf16 and f16 have another form in memory than as values.
+void AppendNarrowUnits(std::vector<PreludeUnit>* units) {
+  auto forms = [](std::string_view tag, std::string_view value, std::string_view memory, std::string_view scalar) {
+    return Substitute(
+        "INLINE $V load_$tag(const $T* p) { return $tag_value(load(p)); }\n"
+        "INLINE $V load_$tag_tail(const $T* p, long n) { return $tag_value(load_tail(p, n)); }\n"
+        "INLINE $V load_$tag_strided(const $T* p, long stride, long n) { return $tag_value(load_strided(p, stride, n)); }\n"
+        "INLINE void store_$tag($T* p, $V v) { store(p, $tag_bits(v)); }\n"
+        "INLINE void store_$tag_tail($T* p, $V v, long n) { store_tail(p, $tag_bits(v), n); }\n"
+        "INLINE void store_$tag_strided($T* p, $V v, long stride, long n) { store_strided(p, $tag_bits(v), stride, n); }\n",
+        {{"$tag", std::string(tag)}, {"$V", std::string(value)}, {"$T", std::string(scalar)}, {"$M", std::string(memory)}});
+  };
+  units->push_back({"bool",
+                    {"load.u8", "store.u8", "tail.u8", "strided.u8"},
+                    "INLINE vi32 bool_value(vu8 x) { return __builtin_convertvector(x, vi32) != 0; }\n"
+                    "INLINE vu8 bool_bits(vi32 x) { return __builtin_convertvector(x & 1, vu8); }\n" +
+                        forms("bool", "vi32", "vu8", "unsigned char")});
+  // Round to nearest even; a NaN keeps its sign and becomes quiet.
+  units->push_back({"bf16",
+                    {"load.u16", "store.u16", "tail.u16", "strided.u16"},
+                    "INLINE vf32 bf16_value(vu16 x) { return (vf32)(__builtin_convertvector(x, vi32) << 16); }\n"
+                    "INLINE vu16 bf16_bits(vf32 x) {\n"
+                    "  vi32 bits = (vi32)x;\n"
+                    "  vi32 rounded = ((bits >> 16) & 0xffff) + (((bits & 0xffff) + 0x7fff + ((bits >> 16) & 1)) >> 16);\n"
+                    "  vi32 nan = ((bits >> 16) & 0xffff) | 0x40;\n"
+                    "  return __builtin_convertvector(x != x ? nan : rounded, vu16);\n"
+                    "}\n"
+                    "INLINE float bf16_value(unsigned short x) { return __builtin_bit_cast(float, (unsigned)x << 16); }\n"
+                    "INLINE unsigned short bf16_bits(float x) { return bf16_bits(vf32{x})[0]; }\n" +
+                        forms("bf16", "vf32", "vu16", "unsigned short")});
+  units->push_back({"f16",
+                    {"load.u16", "store.u16", "tail.u16", "strided.u16"},
+                    "typedef _Float16 vf16 __attribute__((vector_size(sizeof(vu16))));\n"
+                    "INLINE vf32 f16_value(vu16 x) { return __builtin_convertvector((vf16)x, vf32); }\n"
+                    "INLINE vu16 f16_bits(vf32 x) { return (vu16)__builtin_convertvector(x, vf16); }\n"
+                    "INLINE float f16_value(unsigned short x) { return (float)__builtin_bit_cast(_Float16, x); }\n"
+                    "INLINE unsigned short f16_bits(float x) { return __builtin_bit_cast(unsigned short, (_Float16)x); }\n" +
+                        forms("f16", "vf32", "vu16", "unsigned short")});
+}
+
+// Lanes interleaved within 128-bit blocks first, then the blocks transposed.
+std::string TransposeText(const ElementType& type, int lanes) {
+  const int per = 16 / type.bytes, blocks = lanes / per;
+  std::string text = fmt::format("INLINE void transpose(v{} (&r)[{}]) {{\n", type.tag, lanes);
+  auto shuffle = [&](const std::string& to, const std::string& a, const std::string& b, const std::function<int(int)>& lane) {
+    text += fmt::format("  v{} {} = __builtin_shufflevector({}, {}, {});\n", type.tag, to, a, b,
+                        LaneList(lanes, [&](int i) { return std::to_string(lane(i)); }));
+  };
+  auto name = [](const char* base, int i) { return fmt::format("{}{}", base, i); };
+  // Pairs: lo/hi elements of each block interleaved.
+  for (int i = 0; i < lanes; i += 2) {
+    for (int high = 0; high < 2; ++high) {
+      shuffle(name("a", i + high), fmt::format("r[{}]", i), fmt::format("r[{}]", i + 1), [&](int l) {
+        const int block = l / per, e = l % per;
+        return block * per + high * (per / 2) + e / 2 + (e % 2 ? lanes : 0);
+      });
+    }
+  }
+  const char* stage = "a";
+  if (per == 4) {                                            // quadruples: lo/hi pairs interleaved
+    for (int g = 0; g < lanes; g += 4) {
+      for (int c = 0; c < 4; ++c) {
+        shuffle(name("b", g + c), name("a", g + c / 2), name("a", g + c / 2 + 2), [&](int l) {
+          const int block = l / per, e = l % per;
+          return block * per + (c % 2) * 2 + e % 2 + (e >= 2 ? lanes : 0);
+        });
+      }
+    }
+    stage = "b";
+  }
+  // Now block L of register g * per + c holds column L * per + c of the rows g * per ... g * per + per - 1.
+  for (int c = 0; c < per; ++c) {
+    if (blocks == 2) {
+      for (int out = 0; out < 2; ++out) {
+        shuffle(name("c", out * per + c), name(stage, c), name(stage, per + c),
+                [&](int l) { return out * per + l % per + (l >= per ? lanes : 0); });
+      }
+    } else if (blocks == 4) {
+      for (int half = 0; half < 2; ++half) {
+        for (int odd = 0; odd < 2; ++odd) {                  // [a0 a2 b0 b2] and [a1 a3 b1 b3]
+          shuffle(fmt::format("p{}_{}", c, half * 2 + odd), name(stage, (2 * half) * per + c), name(stage, (2 * half + 1) * per + c),
+                  [&](int l) { return ((l / per) % 2 * 2 + odd) * per + l % per + (l / per >= 2 ? lanes : 0); });
+        }
+      }
+      for (int out = 0; out < 4; ++out) {
+        shuffle(name("c", out * per + c), fmt::format("p{}_{}", c, out % 2), fmt::format("p{}_{}", c, 2 + out % 2),
+                [&](int l) { return ((l / per) % 2 * 2 + out / 2) * per + l % per + (l / per >= 2 ? lanes : 0); });
+      }
+    }
+  }
+  const char* last = blocks == 1 ? stage : "c";
+  for (int i = 0; i < lanes; ++i) text += fmt::format("  r[{}] = {}{};\n", i, last, i);
+  return text + "}\n";
+}
+
+}  // namespace
+
+void AppendMemoryUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
+  AppendAccessUnits(isa, lanes, units);
+  AppendNarrowUnits(units);
+  for (const ElementType& type : kElementTypes) {
+    const int blocks = lanes * type.bytes / 16;
+    if ((type.bytes == 4 || type.bytes == 8) && (blocks == 1 || blocks == 2 || blocks == 4) && lanes * type.bytes <= 64) {
+      units->push_back({fmt::format("transpose.{}", type.tag), {}, TransposeText(type, lanes)});
+    }
+  }
+}
+
+std::string LaneList(int lanes, const std::function<std::string(int)>& lane) {
+  std::string text;
+  for (int i = 0; i < lanes; ++i) text += (i ? ", " : "") + lane(i);
+  return text;
+}
+
+std::string Substitute(std::string text, const std::vector<std::pair<std::string, std::string>>& values) {
+  for (const auto& [name, value] : values) {
+    for (size_t at = 0; (at = text.find(name, at)) != std::string::npos; at += value.size()) text.replace(at, name.size(), value);
+  }
+  return text;
+}
+
+}  // namespace athanor

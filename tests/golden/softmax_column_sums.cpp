@@ -1,0 +1,177 @@
+// reduce: test
+// schedule: loop task=32768 unroll=1 streaming=0 row_chunks=8
+#define INLINE static inline __attribute__((always_inline))
+typedef float vf32 __attribute__((vector_size(64)));
+typedef float vf32_any __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float vf32_aligned __attribute__((vector_size(64), aligned(64), may_alias));
+typedef double vf64 __attribute__((vector_size(128)));
+typedef double vf64_any __attribute__((vector_size(128), aligned(8), may_alias));
+typedef double vf64_aligned __attribute__((vector_size(128), aligned(64), may_alias));
+typedef int vi32 __attribute__((vector_size(64)));
+typedef int vi32_any __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int vi32_aligned __attribute__((vector_size(64), aligned(64), may_alias));
+typedef long vi64 __attribute__((vector_size(128)));
+typedef long vi64_any __attribute__((vector_size(128), aligned(8), may_alias));
+typedef long vi64_aligned __attribute__((vector_size(128), aligned(64), may_alias));
+typedef unsigned char vu8 __attribute__((vector_size(16)));
+typedef unsigned char vu8_any __attribute__((vector_size(16), aligned(1), may_alias));
+typedef unsigned short vu16 __attribute__((vector_size(32)));
+typedef unsigned short vu16_any __attribute__((vector_size(32), aligned(2), may_alias));
+INLINE vf32 splat(float x) { return vf32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
+INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
+typedef float f32_part __attribute__((vector_size(64), may_alias));
+INLINE f32_part f32_part_load(const float* p, long n) {
+  return __builtin_ia32_loadups512_mask((const float*)p, f32_part{}, (unsigned short)((1u << n) - 1));
+}
+INLINE void f32_part_store(float* p, f32_part v, long n) { __builtin_ia32_storeups512_mask((float*)p, v, (unsigned short)((1u << n) - 1)); }
+INLINE vf32 load_tail(const float* p, long n) { return (vf32)f32_part_load(p, n); }
+INLINE void store_tail(float* p, vf32 v, long n) { f32_part_store(p, (f32_part)v, n); }
+INLINE vi32 splat(int x) { return vi32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vi32 iota_i32() { return vi32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
+INLINE vf32 select(vi32 m, vf32 a, vf32 b) { return m ? a : b; }
+INLINE vf32 vmax(vf32 a, vf32 b) { return ((a > b) | (a != a)) ? a : b; }
+INLINE vf32 vmin(vf32 a, vf32 b) { return ((a < b) | (a != a)) ? a : b; }
+INLINE float vmax(float a, float b) { return a > b || a != a ? a : b; }
+INLINE float vmin(float a, float b) { return a < b || a != a ? a : b; }
+INLINE vf32 madd(vf32 a, vf32 b, vf32 c) { return __builtin_elementwise_fma(a, b, c); }
+INLINE float sum(vf32 v) {
+  v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+  v += __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+  return v[0];
+}
+INLINE float max(vf32 v) {
+  v = vmax(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  v = vmax(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+  v = vmax(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+  v = vmax(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+  return v[0];
+}
+// p * 2^n
+INLINE vf32 scale(vf32 p, vf32 n) {
+  return __builtin_ia32_scalefps512_mask(p, n, vf32{}, (unsigned short)-1, 4);
+}
+INLINE vf32 v_exp(vf32 x) {
+  x = -104.0f > x ? splat(-104.0f) : x;
+  x = 89.0f < x ? splat(89.0f) : x;
+  vf32 n = __builtin_elementwise_roundeven(x * 1.44269504f);
+  vf32 r = madd(n, splat(-0.693359375f), x);
+  r = madd(n, splat(2.12194440e-4f), r);
+  vf32 q = splat(1.3814571e-3f);
+  q = madd(q, r, splat(8.368731e-3f));
+  q = madd(q, r, splat(4.1668389e-2f));
+  q = madd(q, r, splat(1.6666521e-1f));
+  q = madd(q, r, splat(4.9999994e-1f));
+  return scale(madd(r * r, q, r) + 1.0f, n);
+}
+
+extern "C" void rows(char* const* args, long begin, long end, char* scratch) {
+  const float* const a0 = (const float*)args[0];
+  float* const a1 = (float*)args[1];
+  float* const a2 = (float*)args[2];
+  float* const sums6 = (float*)args[3];
+  float* const s3 = (float*)(scratch + 0);
+  for (long task = begin; task < end; ++task) {
+    const long row_begin = task * 128 / 8, row_end = (task + 1) * 128 / 8;
+    float *const column6 = sums6 + task * 200;
+    for (long j = 0; j < 200; ++j) column6[j] = 0;
+    for (long i0 = row_begin; i0 < row_end; ++i0) {
+      vf32 r1_0 = splat((-__builtin_inff()));
+      vf32 r1_1 = splat((-__builtin_inff()));
+      vf32 r1_2 = splat((-__builtin_inff()));
+      vf32 r1_3 = splat((-__builtin_inff()));
+      for (long i1 = 0; i1 < 192; i1 += 64) {
+        const vf32 x0 = load(a0 + i0 * 200 + i1);
+        r1_0 = vmax(r1_0, x0);
+        const vf32 x0_1 = load(a0 + i0 * 200 + (i1 + 16));
+        r1_1 = vmax(r1_1, x0_1);
+        const vf32 x0_2 = load(a0 + i0 * 200 + (i1 + 32));
+        r1_2 = vmax(r1_2, x0_2);
+        const vf32 x0_3 = load(a0 + i0 * 200 + (i1 + 48));
+        r1_3 = vmax(r1_3, x0_3);
+      }
+      {
+        const vf32 x0_4 = load_tail(a0 + i0 * 200 + 192, 8);
+        r1_0 = select(iota_i32() < 8, vmax(r1_0, x0_4), r1_0);
+      }
+      r1_0 = vmax(r1_0, r1_2);
+      r1_1 = vmax(r1_1, r1_3);
+      r1_0 = vmax(r1_0, r1_1);
+      const float r1 = max(r1_0);
+      vf32 r4_0 = splat(0.0f);
+      vf32 r4_1 = splat(0.0f);
+      vf32 r4_2 = splat(0.0f);
+      vf32 r4_3 = splat(0.0f);
+      for (long i1 = 0; i1 < 192; i1 += 64) {
+        const vf32 x0_5 = load(a0 + i0 * 200 + i1);
+        const vf32 x2 = x0_5 - r1;
+        const vf32 x3 = v_exp(x2);
+        r4_0 = r4_0 + x3;
+        store(s3 + i1, x3);
+        const vf32 x0_6 = load(a0 + i0 * 200 + (i1 + 16));
+        const vf32 x2_1 = x0_6 - r1;
+        const vf32 x3_1 = v_exp(x2_1);
+        r4_1 = r4_1 + x3_1;
+        store(s3 + (i1 + 16), x3_1);
+        const vf32 x0_7 = load(a0 + i0 * 200 + (i1 + 32));
+        const vf32 x2_2 = x0_7 - r1;
+        const vf32 x3_2 = v_exp(x2_2);
+        r4_2 = r4_2 + x3_2;
+        store(s3 + (i1 + 32), x3_2);
+        const vf32 x0_8 = load(a0 + i0 * 200 + (i1 + 48));
+        const vf32 x2_3 = x0_8 - r1;
+        const vf32 x3_3 = v_exp(x2_3);
+        r4_3 = r4_3 + x3_3;
+        store(s3 + (i1 + 48), x3_3);
+      }
+      {
+        const vf32 x0_9 = load_tail(a0 + i0 * 200 + 192, 8);
+        const vf32 x2_4 = x0_9 - r1;
+        const vf32 x3_4 = v_exp(x2_4);
+        r4_0 = select(iota_i32() < 8, r4_0 + x3_4, r4_0);
+        store(s3 + 192, x3_4);
+      }
+      r4_0 = r4_0 + r4_2;
+      r4_1 = r4_1 + r4_3;
+      r4_0 = r4_0 + r4_1;
+      const float r4 = sum(r4_0);
+      for (long i1 = 0; i1 < 192; i1 += 16) {
+        const vf32 y3_0 = load(s3 + i1);
+        const vf32 x5 = y3_0 / r4;
+        store(a1 + i0 * 200 + i1, x5);
+        store(column6 + i1, load(column6 + i1) + x5);
+      }
+      {
+        const vf32 y3_0 = load(s3 + 192);
+        const vf32 x5_1 = y3_0 / r4;
+        store_tail(a1 + i0 * 200 + 192, x5_1, 8);
+        store_tail(column6 + 192, load_tail(column6 + 192, 8) + x5_1, 8);
+      }
+    }
+  }
+}
+
+extern "C" void combine(char* const* args, long begin, long end, char*) {
+  const float* const a0 = (const float*)args[0];
+  float* const a1 = (float*)args[1];
+  float* const a2 = (float*)args[2];
+  float* const sums6 = (float*)args[3];
+  for (long task = begin; task < end; ++task) {
+    const long from = task * 256, to = from + 256 < 200 ? from + 256 : 200;
+    {
+      long i1 = from;
+      for (; i1 + 16 <= to; i1 += 16) {
+        vf32 total6 = load(sums6 + 0 * 200 + i1);
+        for (long chunk = 1; chunk < 8; ++chunk) total6 = total6 + load(sums6 + chunk * 200 + i1);
+        store(a2 + i1, total6);
+      }
+      if (i1 < to) {
+        vf32 total6 = load_tail(sums6 + 0 * 200 + i1, (to - i1));
+        for (long chunk = 1; chunk < 8; ++chunk) total6 = total6 + load_tail(sums6 + chunk * 200 + i1, (to - i1));
+        store_tail(a2 + i1, total6, (to - i1));
+      }
+    }
+  }
+}
