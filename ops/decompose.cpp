@@ -86,10 +86,17 @@ std::string ToText(const Attr& attr) {
   }, attr);
 }
 
+// The factor of an addition's or subtraction's second operand.
+double Alpha(const Node& node) {
+  const auto found = node.attrs.find("alpha");
+  return found == node.attrs.end() ? 1 : std::get<double>(found->second);
+}
+
 // Equal keys, equal results.
 std::string KeyOf(const Node& node) {
   std::vector<ValueId> inputs = node.inputs;
-  const bool commutes = node.op->kind == OpKind::kPointwise && (node.op->fn == Fn::kAdd || node.op->fn == Fn::kMul);
+  const bool sum = node.op->fn == Fn::kAdd && Alpha(node) == 1;
+  const bool commutes = node.op->kind == OpKind::kPointwise && (sum || node.op->fn == Fn::kMul);
   if (commutes) std::sort(inputs.begin(), inputs.end());
   std::string key = fmt::format("{}({})", node.op->name, fmt::join(inputs, ","));
   for (const auto& [name, attr] : node.attrs) key += fmt::format(" {}={}", name, ToText(attr));
@@ -97,7 +104,7 @@ std::string KeyOf(const Node& node) {
 }
 
 // The literal that a pointwise node over literals yields.
-std::optional<double> Fold(const Graph& graph, const Node& node) {
+std::optional<double> Fold(const Graph& graph, const Node& node, DType result) {
   if (node.op->kind != OpKind::kPointwise) return std::nullopt;
   double args[3] = {};
   for (size_t i = 0; i < node.inputs.size(); ++i) {
@@ -105,7 +112,7 @@ std::optional<double> Fold(const Graph& graph, const Node& node) {
     if (!value.constant) return std::nullopt;
     args[i] = *value.constant;
   }
-  return Apply(node.op->fn, args[0], args[1], args[2]);
+  return RoundTo(result, Apply(node.op->fn, args[0], Alpha(node) * args[1], args[2]));
 }
 
 bool IsLiteral(const Graph& graph, ValueId v, double literal) { return graph.value(v).constant == literal; }
@@ -119,29 +126,26 @@ ValueId PassedThrough(const Graph& graph, const Node& node, const TensorDesc& re
     if ((fn == Fn::kMul || fn == Fn::kDiv) && IsLiteral(graph, b, 1)) same = a;
     if ((fn == Fn::kAdd || fn == Fn::kSub) && IsLiteral(graph, b, 0)) same = a;
     if (fn == Fn::kMul && IsLiteral(graph, a, 1)) same = b;
-    if (fn == Fn::kAdd && IsLiteral(graph, a, 0)) same = b;
+    if (fn == Fn::kAdd && Alpha(node) == 1 && IsLiteral(graph, a, 0)) same = b;
   }
   if (node.op->kind == OpKind::kPointwise && node.op->fn == Fn::kCast) same = node.inputs[0];
   if (same == kNone || graph.desc(same).shape != result.shape || graph.desc(same).dtype != result.dtype) return kNone;
   return same;
 }
 
-bool HasComposites(const Graph& graph) {
-  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const Node& n) { return n.op->kind == OpKind::kComposite; });
-}
-
-Graph DecomposeOnce(const Graph& graph) {
+// Replaces every node that has a decompose rule and is not in core form; false in `changed` when there was none.
+Graph DecomposeOnce(const Graph& graph, bool* changed) {
   Rebuilder rebuilder(graph);
   const std::vector<bool> live = LiveNodes(graph);
   for (size_t n = 0; n < graph.nodes().size(); ++n) {
     if (!live[n]) continue;
     const Node& node = graph.nodes()[n];
     const Node mapped = rebuilder.Mapped(node);
-    if (node.op->kind == OpKind::kComposite) {
-      rebuilder.Define(node, node.op->decompose(rebuilder.graph(), mapped));
-    } else {
-      rebuilder.Define(node, rebuilder.Copy(node, mapped));
-    }
+    std::vector<ValueId> values;
+    if (node.op->decompose) values = node.op->decompose(rebuilder.graph(), mapped);
+    ATHANOR_CHECK(node.op->kind != OpKind::kComposite || !values.empty());
+    *changed |= !values.empty();
+    rebuilder.Define(node, values.empty() ? rebuilder.Copy(node, mapped) : values);
   }
   return rebuilder.Finish();
 }
@@ -157,7 +161,7 @@ Graph Simplify(const Graph& graph) {
     const Node& node = graph.nodes()[n];
     const Node mapped = rebuilder.Mapped(node);
     const TensorDesc& result = graph.desc(node.outputs[0]);
-    if (std::optional<double> literal = Fold(rebuilder.graph(), mapped)) {
+    if (std::optional<double> literal = Fold(rebuilder.graph(), mapped, result.dtype)) {
       rebuilder.Define(node, {rebuilder.graph().AddConstant(*literal, result.dtype)});
     } else if (ValueId same = PassedThrough(rebuilder.graph(), mapped, result); same != kNone) {
       rebuilder.Define(node, {same});
@@ -172,7 +176,10 @@ Graph Simplify(const Graph& graph) {
 
 Graph Decompose(const Graph& graph) {
   Graph result = Simplify(graph);
-  while (HasComposites(result)) result = DecomposeOnce(result);
+  for (bool changed = true; changed;) {
+    changed = false;
+    result = DecomposeOnce(result, &changed);
+  }
   return Simplify(result);
 }
 

@@ -35,6 +35,15 @@ ValueId Emit::Iota(Shape shape, int64_t dim) {
   return graph_.Add("_iota", {}, {{"shape", std::move(shape)}, {"dim", dim}})[0];
 }
 
+ValueId Emit::Cat(std::vector<ValueId> parts, int64_t dim) {
+  return parts.size() == 1 ? parts[0] : graph_.Add("cat", parts, {{"dim", dim}})[0];
+}
+
+ValueId Emit::Slice(ValueId x, int64_t dim, int64_t start, int64_t end) {
+  if (start == 0 && end == shape(x)[dim]) return x;
+  return graph_.Add1("slice", {x}, {{"dim", dim}, {"start", start}, {"end", end}});
+}
+
 ValueId Emit::Reshape(ValueId x, Shape target) {
   if (shape(x) == target) return x;
   return graph_.Add1("reshape", {x}, {{"shape", std::move(target)}});

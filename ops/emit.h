@@ -24,14 +24,24 @@ class Emit {
   ValueId Sqrt(ValueId x) { return graph_.Add1("sqrt", {x}); }
   ValueId Rsqrt(ValueId x) { return graph_.Add1("rsqrt", {x}); }
   ValueId Tanh(ValueId x) { return graph_.Add1("tanh", {x}); }
+  ValueId Erf(ValueId x) { return graph_.Add1("erf", {x}); }
+  ValueId Sigmoid(ValueId x) { return graph_.Add1("sigmoid", {x}); }
   ValueId Add(ValueId a, ValueId b) { return graph_.Add1("add", {a, b}); }
   ValueId Sub(ValueId a, ValueId b) { return graph_.Add1("sub", {a, b}); }
   ValueId Mul(ValueId a, ValueId b) { return graph_.Add1("mul", {a, b}); }
   ValueId Div(ValueId a, ValueId b) { return graph_.Add1("div", {a, b}); }
   ValueId Eq(ValueId a, ValueId b) { return graph_.Add1("eq", {a, b}); }
+  ValueId Lt(ValueId a, ValueId b) { return graph_.Add1("lt", {a, b}); }
+  ValueId Gt(ValueId a, ValueId b) { return graph_.Add1("gt", {a, b}); }
+  ValueId Not(ValueId a) { return graph_.Add1("_not", {a}); }
+  ValueId And(ValueId a, ValueId b) { return graph_.Add1("_and", {a, b}); }
+  ValueId Pow(ValueId a, ValueId b) { return graph_.Add1("pow", {a, b}); }
+  ValueId Maximum(ValueId a, ValueId b) { return graph_.Add1("maximum", {a, b}); }
+  ValueId Minimum(ValueId a, ValueId b) { return graph_.Add1("minimum", {a, b}); }
   ValueId Where(ValueId condition, ValueId a, ValueId b) { return graph_.Add1("where", {condition, a, b}); }
   // The same with a literal of the tensor operand's dtype.
   ValueId Add(ValueId a, double b) { return Add(a, Scalar(b, desc(a).dtype)); }
+  ValueId Sub(ValueId a, double b) { return Sub(a, Scalar(b, desc(a).dtype)); }
   ValueId Sub(double a, ValueId b) { return Sub(Scalar(a, desc(b).dtype), b); }
   ValueId Mul(ValueId a, double b) { return Mul(a, Scalar(b, desc(a).dtype)); }
   ValueId Div(ValueId a, double b) { return Div(a, Scalar(b, desc(a).dtype)); }
@@ -42,6 +52,9 @@ class Emit {
   // Sums a gradient over the dimensions that broadcasting `shape` to its shape added or stretched.
   ValueId SumTo(ValueId x, const Shape& shape);
   ValueId Iota(Shape shape, int64_t dim);                    // i64
+  ValueId Zeros(const TensorDesc& desc) { return Expand(Scalar(0, desc.dtype), desc.shape); }
+  ValueId Cat(std::vector<ValueId> parts, int64_t dim);      // of one part: that part
+  ValueId Slice(ValueId x, int64_t dim, int64_t start, int64_t end);
 
   ValueId Reshape(ValueId x, Shape shape);
   ValueId Permute(ValueId x, std::vector<int64_t> dims);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "ops/tensor_desc.h"
@@ -18,6 +19,8 @@ class HostTensor {
   int64_t elements() const { return desc_.elements(); }
   double Get(int64_t index) const;                           // flat row-major index
   void Set(int64_t index, double value);
+  std::vector<double> ToDoubles() const;                     // all elements at once: much faster than Get one by one
+  void Assign(std::span<const double> values);               // sets all elements
   std::byte* data() { return data_.data(); }
   const std::byte* data() const { return data_.data(); }
   int64_t bytes() const { return static_cast<int64_t>(data_.size()); }
@@ -26,5 +29,8 @@ class HostTensor {
   TensorDesc desc_;
   std::vector<std::byte> data_;
 };
+
+// The nearest value of `dtype`, rounded as Set does.
+double RoundTo(DType dtype, double value);
 
 }  // namespace athanor

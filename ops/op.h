@@ -64,7 +64,8 @@ struct OpDef {
   // (kNone: zero or not wanted). outputs: this node's outputs; grads: their gradients (kNone: zero). Null: not differentiable.
   std::vector<ValueId> (*gradient)(Graph& graph, const Node& node, std::span<const ValueId> grads,
                                    const std::vector<bool>& wanted) = nullptr;
-  // Composite ops: appends to `graph` simpler nodes with the same meaning; `node.inputs` are values of `graph`.
+  // Composite ops: appends to `graph` simpler nodes with the same meaning; `node.inputs` are values of `graph`. A core op may have
+  // one too, for calls that are not in core form (mixed dtypes, sums of bf16): it returns nothing where the node already is.
   std::vector<ValueId> (*decompose)(Graph& graph, const Node& node) = nullptr;
   // kPointwise only.
   Fn fn = Fn::kAdd;
