@@ -1,6 +1,7 @@
 #include "ops/fragment.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <map>
 #include <set>
@@ -20,7 +21,9 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view kFormat = "athanor.fragment/1";
 constexpr size_t kMaxBytes = 64 << 20;
 constexpr int kMaxDepth = 8;
+constexpr size_t kMaxKeys = 64;                              // of one object
 constexpr size_t kMaxRank = 16;
+constexpr size_t kMaxNameBytes = 200;                        // names become file names
 
 // Builds a document while refusing what nlohmann's own parser lets pass: repeated keys and deep nesting.
 class StrictParser : public nlohmann::json_sax<Json> {
@@ -40,6 +43,7 @@ class StrictParser : public nlohmann::json_sax<Json> {
   bool end_object() override { return Close(); }
   bool end_array() override { return Close(); }
   bool key(string_t& name) override {
+    if (open_.back()->size() == kMaxKeys) return Refuse(fmt::format("an object has more than {} keys", kMaxKeys));
     if (open_.back()->contains(name)) return Refuse(fmt::format("the key \"{}\" stands twice in one object", name));
     key_ = name;
     return true;
@@ -147,6 +151,17 @@ class FragmentReader {
     return json.get<std::string>();
   }
 
+  // The name of a value.
+  std::string NameOf(const Json& json, const std::string& place) const {
+    std::string name = Text(json, place);
+    const bool plain = std::none_of(name.begin(), name.end(), [](unsigned char c) { return c < ' ' || c == 0x7f || c == '/' || c == '\\'; });
+    if (name.empty() || name.size() > kMaxNameBytes || !plain || name[0] == '.') {
+      Refuse(place, fmt::format("the name \"{}\" is not usable: expected 1 to {} bytes without slashes or control characters, not "
+                                "beginning with a dot", name.substr(0, kMaxNameBytes), kMaxNameBytes));
+    }
+    return name;
+  }
+
   std::vector<int64_t> Integers(const Json& json, const std::string& place) const {
     std::vector<int64_t> result;
     for (const Json& item : List(json, place)) {
@@ -160,7 +175,7 @@ class FragmentReader {
   void ReadInput(const Json& json, size_t index, Graph* graph) const {
     std::string place = fmt::format("inputs[{}]", index);
     ExpectObject(json, place, {"name", "dtype", "shape"}, {"grad", "strides"});
-    const std::string name = Text(json["name"], place + ".name");
+    const std::string name = NameOf(json["name"], place + ".name");
     place += fmt::format(" \"{}\"", name);
     const std::string dtype_name = Text(json["dtype"], place + " dtype");
     const std::optional<DType> dtype = ParseDType(dtype_name);
@@ -190,7 +205,7 @@ class FragmentReader {
       node.inputs.push_back(input);
     }
     for (const Json& output : List(json["outputs"], node.place + " outputs")) {
-      node.outputs.push_back(Text(output, node.place + " outputs"));
+      node.outputs.push_back(NameOf(output, node.place + " outputs"));
     }
     if (!json.contains("attrs")) return node;
     if (!json["attrs"].is_object()) Refuse(node.place, "attrs is no object");
@@ -208,54 +223,64 @@ class FragmentReader {
     return Integers(json, place);
   }
 
-  // Adds each node as soon as its inputs are known.
+  // Adds the nodes, each after those it reads from and otherwise in the order of the file.
   void AddNodes(const std::vector<FileNode>& nodes, Graph* graph) const {
-    std::set<std::string> defined_later;
-    for (const FileNode& node : nodes) {
-      for (const std::string& name : node.outputs) {
-        if (graph->Find(name) || !defined_later.insert(name).second) {
-          Refuse(node.place, fmt::format("the output name \"{}\" is already taken", name));
-        }
-      }
-    }
-    for (const FileNode& node : nodes) {
-      for (const Json& input : node.inputs) {
-        if (input.is_string() && !graph->Find(input.get<std::string>()) && !defined_later.count(input.get<std::string>())) {
-          Refuse(node.place, fmt::format("the input \"{}\" is not defined", input.get<std::string>()));
-        }
-      }
-    }
-    std::vector<bool> done(nodes.size());
-    for (size_t added = 0; added < nodes.size();) {
-      const size_t before = added;
-      for (size_t i = 0; i < nodes.size(); ++i) {
-        if (!done[i] && Ready(nodes[i], *graph)) AddNode(nodes[i], graph), done[i] = true, ++added;
-      }
-      if (added == before) {
-        const size_t stuck = std::find(done.begin(), done.end(), false) - done.begin();
-        Refuse(nodes[stuck].place, "the node is part of a cycle, or waits for one");
-      }
-    }
+    const std::map<std::string, size_t> producers = Producers(nodes, *graph);
+    std::vector<State> states(nodes.size(), State::kWaiting);
+    for (size_t i = 0; i < nodes.size(); ++i) AddWithProducers(nodes, producers, i, &states, graph);
   }
 
-  static bool Ready(const FileNode& node, const Graph& graph) {
-    return std::all_of(node.inputs.begin(), node.inputs.end(), [&](const Json& input) {
-      return !input.is_string() || graph.Find(input.get<std::string>());
-    });
+  enum class State : uint8_t { kWaiting, kOpen, kAdded };
+
+  // The node that defines each name.
+  std::map<std::string, size_t> Producers(const std::vector<FileNode>& nodes, const Graph& graph) const {
+    std::map<std::string, size_t> producers;
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      for (const std::string& name : nodes[i].outputs) {
+        if (graph.Find(name) || !producers.emplace(name, i).second) {
+          Refuse(nodes[i].place, fmt::format("the output name \"{}\" is already taken", name));
+        }
+      }
+    }
+    return producers;
+  }
+
+  // Depth first over producers, on a stack of its own: chains may be as long as the file.
+  void AddWithProducers(const std::vector<FileNode>& nodes, const std::map<std::string, size_t>& producers, size_t first,
+                        std::vector<State>* states, Graph* graph) const {
+    std::vector<size_t> stack = {first};
+    while (!stack.empty()) {
+      const FileNode& node = nodes[stack.back()];
+      State& state = (*states)[stack.back()];
+      if (state == State::kAdded) {
+        stack.pop_back();
+        continue;
+      }
+      state = State::kOpen;
+      const size_t depth = stack.size();
+      for (const Json& input : node.inputs) {
+        if (!input.is_string() || graph->Find(input.get<std::string>())) continue;
+        const auto producer = producers.find(input.get<std::string>());
+        if (producer == producers.end()) Refuse(node.place, fmt::format("the input \"{}\" is not defined", input.get<std::string>()));
+        if ((*states)[producer->second] == State::kOpen) {
+          Refuse(node.place, fmt::format("the nodes form a cycle: its input \"{}\" depends on its own outputs", producer->first));
+        }
+        stack.push_back(producer->second);
+        break;
+      }
+      if (stack.size() > depth) continue;
+      AddNode(node, graph);
+      state = State::kAdded;
+    }
   }
 
   void AddNode(const FileNode& node, Graph* graph) const {
-    // A literal takes the dtype of the first tensor beside it.
-    DType dtype = DType::kF32;
-    for (auto input = node.inputs.rbegin(); input != node.inputs.rend(); ++input) {
-      if (!input->is_string()) continue;
-      const DType found = graph->desc(*graph->Find(input->get<std::string>())).dtype;
-      if (found != DType::kBool || node.op != "where") dtype = found;
-    }
     std::vector<ValueId> inputs;
     for (const Json& input : node.inputs) {
       if (input.is_string()) inputs.push_back(*graph->Find(input.get<std::string>()));
-      if (input.is_number()) inputs.push_back(graph->AddConstant(input.get<double>(), dtype));
+      // Pointwise ops give literals the dtype they compute in.
+      const DType literal = input.is_number_integer() ? DType::kI64 : DType::kF32;
+      if (input.is_number()) inputs.push_back(graph->AddConstant(input.get<double>(), literal));
       if (input.is_null()) inputs.push_back(kNone);
     }
     At(node.place, [&] { graph->Add(node.op, inputs, node.attrs, node.outputs); });
@@ -264,8 +289,42 @@ class FragmentReader {
   std::string where_;
 };
 
+// Null for an infinite number: these only stand for attributes that were not given.
 Json ToJson(const Attr& attr) {
+  const auto* number = std::get_if<double>(&attr);
+  if (number && !std::isfinite(*number)) return nullptr;
   return std::visit([](const auto& value) { return Json(value); }, attr);
+}
+
+// The names that values have in the file: their own, except that a computed output is called by the output's name.
+class Names {
+ public:
+  explicit Names(const Graph& graph) {
+    std::set<std::string> taken;
+    for (const NamedValue& output : graph.outputs()) taken.insert(output.name);
+    for (const Value& value : graph.values()) names_.push_back(value.name);
+    for (size_t v = 0; v < names_.size(); ++v) {
+      if (graph.values()[v].producer == kNone) continue;
+      while (taken.contains(names_[v])) names_[v] += '%';
+    }
+    std::set<ValueId> named;
+    for (const NamedValue& output : graph.outputs()) {
+      if (graph.value(output.value).producer != kNone && named.insert(output.value).second) names_[output.value] = output.name;
+    }
+  }
+  const std::string& Of(ValueId v) const { return names_[v]; }
+
+ private:
+  std::vector<std::string> names_;
+};
+
+Json InputToJson(const Graph& graph, ValueId v, const Names& names) {
+  if (v == kNone) return nullptr;
+  const Value& value = graph.value(v);
+  if (!value.constant) return names.Of(v);
+  // Literals of integer ops are written as integers, so that they come back as such.
+  if (!IsFloat(value.desc.dtype)) return static_cast<int64_t>(*value.constant);
+  return *value.constant;
 }
 
 Json InputToJson(const Value& value) {
@@ -294,19 +353,27 @@ Graph LoadFragment(const std::string& path) {
 std::string WriteFragment(const Graph& graph) {
   Json json = {{"format", kFormat}, {"name", graph.name()}, {"inputs", Json::array()}, {"nodes", Json::array()}, {"outputs", Json::array()}};
   for (ValueId input : graph.inputs()) json["inputs"].push_back(InputToJson(graph.value(input)));
+  const Names names(graph);
   for (const Node& node : graph.nodes()) {
     if (node.op->internal) Fail("{}: the internal op {} can't be written to a fragment file", graph.name(), node.op->name);
     Json item = {{"op", node.op->name}, {"inputs", Json::array()}, {"outputs", Json::array()}};
-    for (ValueId v : node.inputs) {
-      if (v == kNone) item["inputs"].push_back(nullptr);
-      else if (graph.value(v).constant) item["inputs"].push_back(*graph.value(v).constant);
-      else item["inputs"].push_back(graph.value(v).name);
+    for (ValueId v : node.inputs) item["inputs"].push_back(InputToJson(graph, v, names));
+    for (ValueId v : node.outputs) item["outputs"].push_back(names.Of(v));
+    for (const auto& [name, attr] : node.attrs) {
+      if (const Json value = ToJson(attr); !value.is_null()) item["attrs"][name] = value;
     }
-    for (ValueId v : node.outputs) item["outputs"].push_back(graph.value(v).name);
-    for (const auto& [name, attr] : node.attrs) item["attrs"][name] = ToJson(attr);
     json["nodes"].push_back(std::move(item));
   }
-  for (const NamedValue& output : graph.outputs()) json["outputs"].push_back(graph.value(output.value).name);
+  for (const NamedValue& output : graph.outputs()) {
+    // An output by another name than its value's: a node of its own.
+    if (graph.value(output.value).constant || names.Of(output.value) != output.name) {
+      json["nodes"].push_back({{"op", "cast"},
+                               {"inputs", {InputToJson(graph, output.value, names)}},
+                               {"outputs", {output.name}},
+                               {"attrs", {{"dtype", std::string(Name(graph.desc(output.value).dtype))}}}});
+    }
+    json["outputs"].push_back(output.name);
+  }
   return json.dump(1) + "\n";
 }
 
