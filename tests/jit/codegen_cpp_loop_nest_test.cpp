@@ -58,6 +58,23 @@ TEST(CodegenCppLoopNest, ReductionOfReductions) {
   CheckAll(b, 1e-5);
 }
 
+TEST(CodegenCppLoopNest, LanesAcrossPoints) {
+  for (DType dtype : {DType::kF32, DType::kF64}) {
+    for (int64_t inner : {16, 40, 129}) {
+      const Shape extents = {3, 7, inner};
+      PlanBuilder b(extents);
+      const int x = b.Load(dtype, b.Contiguous()), shared = b.Load(dtype, Along(extents, 2));
+      const int sum = b.Reduce(Fn::kAdd, x, 2), max = b.Reduce(Fn::kMax, b.Do(Fn::kMul, x, shared), 2);
+      b.Store(b.Do(Fn::kMul, sum, b.Reduce(Fn::kAdd, shared, 2)), Along(extents, 5));
+      b.Store(b.Do(Fn::kSub, x, max), b.Contiguous());
+      CheckAll(b, 1e-5);
+    }
+  }
+  PlanBuilder tall({3000, 20});
+  tall.Store(tall.Reduce(Fn::kAdd, tall.Load(DType::kF32, tall.Contiguous(), 0.5, 1), 1), Along({3000, 20}, 2));
+  CheckAll(tall, 1e-7);
+}
+
 TEST(CodegenCppLoopNest, LongSumsKeepTheirAccuracy) {
   PlanBuilder b({1, 300000});
   const int x = b.Load(DType::kF32, Layout(0, {{{1, 0}}, {{300000, 2}}}), 0.5, 1);  // strided: scalar code
