@@ -125,6 +125,17 @@ TEST(CodegenCppReduce, IntegersNaNAndInfinity) {
   CheckAll(b, 1e-6);
 }
 
+TEST(CodegenCppReduce, HalfPrecisionOperands) {
+  for (DType dtype : {DType::kBF16, DType::kF16}) {
+    PlanBuilder b({9, 83});
+    const int x = b.Cast(b.Load(dtype, b.Contiguous()), DType::kF32);
+    const int e = b.Do(Fn::kExp, b.Do(Fn::kSub, x, b.Reduce(Fn::kMax, x, 2)));
+    b.Store(b.Cast(b.Do(Fn::kDiv, e, b.Reduce(Fn::kAdd, e, 2)), dtype), b.Contiguous());
+    b.Store(b.Cast(b.Reduce(Fn::kMax, x, 2), dtype), PerRow(b));
+    CheckAll(b, 4e-3);
+  }
+}
+
 TEST(CodegenCppReduce, EmptyRowsAndColumns) {
   for (auto [rows, cols] : {std::pair<int64_t, int64_t>{0, 20}, {4, 0}}) {
     PlanBuilder b({rows, cols});
