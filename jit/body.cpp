@@ -18,12 +18,18 @@ uint32_t MapVaries(const Layout& map) {
 
 std::string ToString(const Expr& expr) {
   switch (expr.kind) {
-    case Expr::Kind::kConstant: return fmt::format("constant {}", expr.value);
-    case Expr::Kind::kLoad: return fmt::format("load o{}", expr.operand);
-    case Expr::Kind::kIndex: return fmt::format("index {}", expr.dim);
-    case Expr::Kind::kAccumulator: return "accumulator";
-    case Expr::Kind::kReduce: return fmt::format("reduce {} e{} axes {}", Name(expr.fn), expr.args[0], expr.axes);
-    case Expr::Kind::kApply: break;
+    case Expr::Kind::kConstant:
+      return fmt::format("constant {}", expr.value);
+    case Expr::Kind::kLoad:
+      return fmt::format("load o{}", expr.operand);
+    case Expr::Kind::kIndex:
+      return fmt::format("index {}", expr.dim);
+    case Expr::Kind::kAccumulator:
+      return "accumulator";
+    case Expr::Kind::kReduce:
+      return fmt::format("reduce {} e{} axes {}", Name(expr.fn), expr.args[0], expr.axes);
+    case Expr::Kind::kApply:
+      break;
   }
   std::string text(Name(expr.fn));
   for (int i = 0; i < Arity(expr.fn); ++i) text += fmt::format(" e{}", expr.args[i]);
@@ -37,11 +43,20 @@ std::vector<uint32_t> Body::Varies() const {
   for (size_t e = 0; e < exprs.size(); ++e) {
     const Expr& expr = exprs[e];
     switch (expr.kind) {
-      case Expr::Kind::kConstant: break;
-      case Expr::Kind::kLoad: varies[e] = Varies(operands[expr.operand], varies); break;
-      case Expr::Kind::kIndex: varies[e] = 1u << expr.dim; break;
-      case Expr::Kind::kAccumulator: varies[e] = (1u << rank()) - 1; break;
-      case Expr::Kind::kReduce: varies[e] = varies[expr.args[0]] & ~expr.axes; break;
+      case Expr::Kind::kConstant:
+        break;
+      case Expr::Kind::kLoad:
+        varies[e] = Varies(operands[expr.operand], varies);
+        break;
+      case Expr::Kind::kIndex:
+        varies[e] = 1u << expr.dim;
+        break;
+      case Expr::Kind::kAccumulator:
+        varies[e] = (1u << rank()) - 1;
+        break;
+      case Expr::Kind::kReduce:
+        varies[e] = varies[expr.args[0]] & ~expr.axes;
+        break;
       case Expr::Kind::kApply:
         for (int i = 0; i < Arity(expr.fn); ++i) varies[e] |= varies[expr.args[i]];
         break;

@@ -9,7 +9,8 @@ std::string Plus(const std::string& a, const std::string& b) { return a.empty() 
 
 }  // namespace
 
-BodyEmitter::BodyEmitter(const Body& body, const std::vector<KernelArg>& args, Prelude* prelude, SourceWriter* out, std::string prefix)
+BodyEmitter::BodyEmitter(const Body& body, const std::vector<KernelArg>& args, Prelude* prelude, SourceWriter* out,
+                         std::string prefix)
     : body_(body), args_(args), prelude_(prelude), out_(out), prefix_(std::move(prefix)), varies_(body.Varies()) {
   state_.index.resize(body.rank());
 }
@@ -54,8 +55,11 @@ BodyEmitter::Value BodyEmitter::Get(int id) {
   const Expr& expr = body_.exprs[id];
   Value value;
   switch (expr.kind) {
-    case Expr::Kind::kConstant: return {Literal(expr.value, expr.dtype), false};
-    case Expr::Kind::kLoad: value = Load(expr, id); break;
+    case Expr::Kind::kConstant:
+      return {Literal(expr.value, expr.dtype), false};
+    case Expr::Kind::kLoad:
+      value = Load(expr, id);
+      break;
     case Expr::Kind::kIndex: {
       ATHANOR_CHECK(!state_.index[expr.dim].empty());
       if (expr.dim != state_.vector_dim) {
@@ -67,9 +71,12 @@ BodyEmitter::Value BodyEmitter::Get(int id) {
       value = {Define(id, expr.dtype, true, Convert(lanes, DType::kI64, expr.dtype, true)), true};
       break;
     }
-    case Expr::Kind::kApply: value = Apply(expr, id); break;
+    case Expr::Kind::kApply:
+      value = Apply(expr, id);
+      break;
     case Expr::Kind::kReduce:
-    case Expr::Kind::kAccumulator: throw InternalError(fmt::format("body emitter: expression {} is not bound", id));
+    case Expr::Kind::kAccumulator:
+      throw InternalError(fmt::format("body emitter: expression {} is not bound", id));
   }
   return state_.values[id] = value;
 }
@@ -100,7 +107,7 @@ void BodyEmitter::Hoist(std::span<const int> roots) {
     if (!needed[e] || state_.values.contains(e)) continue;
     const Expr& expr = body_.exprs[e];
     if (expr.kind == Expr::Kind::kLoad && body_.operands[expr.operand].row >= 0) needed[body_.operands[expr.operand].row] = 1;
-    if (expr.kind != Expr::Kind::kApply) continue;           // a reduction's argument lives inside its own loop
+    if (expr.kind != Expr::Kind::kApply) continue;  // a reduction's argument lives inside its own loop
     for (int i = 0; i < Arity(expr.fn); ++i) needed[expr.args[i]] = 1;
   }
   for (int e = 0; e < count; ++e) {
@@ -110,7 +117,8 @@ void BodyEmitter::Hoist(std::span<const int> roots) {
       continue;
     }
     computable[e] = (varies_[e] & ~known) == 0 && expr.kind != Expr::Kind::kReduce && expr.kind != Expr::Kind::kAccumulator;
-    if (expr.kind == Expr::Kind::kLoad && body_.operands[expr.operand].row >= 0) computable[e] &= computable[body_.operands[expr.operand].row];
+    if (expr.kind == Expr::Kind::kLoad && body_.operands[expr.operand].row >= 0)
+      computable[e] &= computable[body_.operands[expr.operand].row];
     if (expr.kind == Expr::Kind::kApply) {
       for (int i = 0; i < Arity(expr.fn); ++i) computable[e] &= computable[expr.args[i]];
     }
@@ -131,7 +139,8 @@ std::string BodyEmitter::OffsetText(const Digits& digits, const std::string& ind
       std::string part = index;
       if (digits.size() > 1) {
         prelude_->Use("digit");
-        part = k + 1 < digits.size() ? fmt::format("digit({}, {}, {})", index, below, digit.extent) : fmt::format("high_digit({}, {})", index, below);
+        part = k + 1 < digits.size() ? fmt::format("digit({}, {}, {})", index, below, digit.extent)
+                                     : fmt::format("high_digit({}, {})", index, below);
       }
       text = Plus(text, digit.stride == 1 ? part : fmt::format("{} * {}", part, digit.stride));
     }
@@ -168,10 +177,10 @@ BodyEmitter::Access BodyEmitter::Address(const Operand& operand, int64_t begin) 
     offset = Plus(offset, fmt::format("{}{} * {}", row.text, row.vector ? "[l]" : "", operand.row_stride));
   }
   if (lanes && access.stride != 0) offset = Plus(offset, fmt::format("l * {}", access.stride));
-  access.kind = lanes                  ? Access::Kind::kLanes
-                : access.stride == 0   ? Access::Kind::kScalar
-                : access.stride == 1   ? Access::Kind::kUnit
-                                       : Access::Kind::kStrided;
+  access.kind = lanes                ? Access::Kind::kLanes
+                : access.stride == 0 ? Access::Kind::kScalar
+                : access.stride == 1 ? Access::Kind::kUnit
+                                     : Access::Kind::kStrided;
   access.pointer = fmt::format("a{}{}", operand.arg, offset.empty() ? "" : " + " + offset);
   return access;
 }
@@ -224,8 +233,8 @@ void BodyEmitter::EmitStore(const Store& store, bool check, bool streaming) {
   if (check && store.end >= 0 && store.begin == 0 && store.end == body_.extents[last]) check = false;
   if (!check || store.end < 0) return StoreValue(store, Address(store.operand, store.end < 0 ? 0 : store.begin), streaming);
   const int lanes = prelude_->lanes();
-  const bool whole_vectors = store.begin % lanes == 0 && state_.multiple % lanes == 0 &&
-                             (store.end % lanes == 0 || store.end == body_.extents[last]);
+  const bool whole_vectors =
+      store.begin % lanes == 0 && state_.multiple % lanes == 0 && (store.end % lanes == 0 || store.end == body_.extents[last]);
   const std::string& index = state_.index[last];
   if (state_.vector_dim != last || whole_vectors) {
     out_->Open("if ({0} >= {1} && {0} < {2})", index, store.begin, store.end);
@@ -238,18 +247,22 @@ void BodyEmitter::EmitStore(const Store& store, bool check, bool streaming) {
   // The range's border may lie inside a vector: element by element there.
   out_->Open("if ({0} + {1} > {2} && {0} < {3})", index, lanes, store.begin, store.end);
   Push();
-  const std::string value = Widen({Convert(Vector(store.expr), body_.exprs[store.expr].dtype, args_[store.operand.arg].dtype, true), true},
-                                  args_[store.operand.arg].dtype);
+  const std::string value =
+      Widen({Convert(Vector(store.expr), body_.exprs[store.expr].dtype, args_[store.operand.arg].dtype, true), true},
+            args_[store.operand.arg].dtype);
   const Access access = Address(store.operand, store.begin);
   const DType memory = args_[store.operand.arg].dtype;
   const std::string name = NewName(store.expr);
   out_->Line("const {} {} = {};", VectorType(memory), name, value);
   out_->Open("for (long l = 0; l < {}; ++l)", Lanes());
   out_->Line("if ({0} + l < {1} || {0} + l >= {2}) continue;", index, store.begin, store.end);
-  const std::string pointer = access.kind == Access::Kind::kLanes ? access.pointer : fmt::format("{} + l * {}", access.pointer, access.stride);
+  const std::string pointer =
+      access.kind == Access::Kind::kLanes ? access.pointer : fmt::format("{} + l * {}", access.pointer, access.stride);
   if (!MemorySuffix(memory).empty()) prelude_->Use(Name(memory));
   out_->Line("*({}) = {};", pointer,
-             memory == DType::kBool ? name + "[l] & 1" : MemorySuffix(memory).empty() ? name + "[l]" : fmt::format("{}_bits({}[l])", Name(memory), name));
+             memory == DType::kBool         ? name + "[l] & 1"
+             : MemorySuffix(memory).empty() ? name + "[l]"
+                                            : fmt::format("{}_bits({}[l])", Name(memory), name));
   out_->Close();
   Pop();
   out_->Close();
@@ -263,7 +276,8 @@ void BodyEmitter::StoreValue(const Store& store, const Access& access, bool stre
     ATHANOR_CHECK(!got.vector);
     const std::string value = Convert(got.text, dtype, memory, false);
     if (!suffix.empty() && memory != DType::kBool) prelude_->Use(Name(memory));
-    out_->Line("*({}) = {};", access.pointer, suffix.empty() || memory == DType::kBool ? value : fmt::format("{}_bits({})", Name(memory), value));
+    out_->Line("*({}) = {};", access.pointer,
+               suffix.empty() || memory == DType::kBool ? value : fmt::format("{}_bits({})", Name(memory), value));
     return;
   }
   const std::string value = Convert(Widen(got, dtype), dtype, memory, true);
@@ -271,12 +285,15 @@ void BodyEmitter::StoreValue(const Store& store, const Access& access, bool stre
   if (access.kind == Access::Kind::kLanes) {
     const std::string name = NewName(store.expr);
     out_->Line("const {} {} = {};", VectorType(memory), name, value);
-    const std::string element = memory == DType::kBool ? name + "[l] & 1" : suffix.empty() ? name + "[l]" : fmt::format("{}_bits({}[l])", Name(memory), name);
+    const std::string element = memory == DType::kBool ? name + "[l] & 1"
+                                : suffix.empty()       ? name + "[l]"
+                                                       : fmt::format("{}_bits({}[l])", Name(memory), name);
     out_->Line("for (long l = 0; l < {}; ++l) *({}) = {};", Lanes(), access.pointer, element);
     return;
   }
   const bool strided = access.kind == Access::Kind::kStrided, tail = !strided && !state_.live.empty();
-  streaming &= !strided && !tail && suffix.empty() && SizeOf(memory) * prelude_->lanes() >= (prelude_->isa() == Isa::kAvx512 ? 64 : 32);
+  streaming &=
+      !strided && !tail && suffix.empty() && SizeOf(memory) * prelude_->lanes() >= (prelude_->isa() == Isa::kAvx512 ? 64 : 32);
   if (suffix.empty()) prelude_->Use(strided ? "strided" : tail ? "tail" : streaming ? "stream" : "store", memory);
   if (strided) {
     out_->Line("store{}_strided({}, {}, {}, {});", suffix, access.pointer, value, access.stride, Lanes());

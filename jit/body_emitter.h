@@ -26,38 +26,39 @@ namespace athanor {
 class BodyEmitter {
  public:
   struct Value {
-    std::string text;                                        // a name or a literal
+    std::string text;  // a name or a literal
     bool vector = false;
   };
 
   // The referred objects outlive the emitter. `prefix` starts the names of the variables.
-  BodyEmitter(const Body& body, const std::vector<KernelArg>& args, Prelude* prelude, SourceWriter* out, std::string prefix = "x");
+  BodyEmitter(const Body& body, const std::vector<KernelArg>& args, Prelude* prelude, SourceWriter* out,
+              std::string prefix = "x");
 
   // What follows (indices, names, the vector dimension) is forgotten at the matching Pop.
   void Push();
   void Pop();
   void SetIndex(int dim, std::string index);
-  // Lane l is the index `index` + l of `dim`. `index` is a multiple of `multiple`; only the first `live` lanes exist (all if empty):
-  // the others are computed from zeros and never stored.
+  // Lane l is the index `index` + l of `dim`. `index` is a multiple of `multiple`; only the first `live` lanes exist (all if
+  // empty): the others are computed from zeros and never stored.
   void SetVector(int dim, std::string index, int64_t multiple = 1, std::string live = "");
   // The value of a reduction or of the accumulator, computed by the caller.
   void Bind(int expr, std::string name, bool vector);
 
   Value Get(int expr);
-  std::string Scalar(int expr);                              // InternalError when it is a vector
-  std::string Vector(int expr);                              // splat when it is a scalar
+  std::string Scalar(int expr);  // InternalError when it is a vector
+  std::string Vector(int expr);  // splat when it is a scalar
   // Computes now whatever the roots need that varies along known indices only.
   void Hoist(std::span<const int> roots);
   // With `check`, writes only indices inside the store's range.
   void EmitStore(const Store& store, bool check = true, bool streaming = false);
-  void EmitStores(bool streaming = false);                   // all of the body's
+  void EmitStores(bool streaming = false);  // all of the body's
 
   const Body& body() const { return body_; }
   const std::vector<uint32_t>& varies() const { return varies_; }
 
  private:
   struct State {
-    std::vector<std::string> index;                          // by dimension; empty: unknown
+    std::vector<std::string> index;  // by dimension; empty: unknown
     int vector_dim = -1;
     int64_t multiple = 1;
     std::string live;
@@ -66,25 +67,25 @@ class BodyEmitter {
   // Where the lanes of an operand are.
   struct Access {
     enum class Kind { kScalar, kUnit, kStrided, kLanes } kind = Kind::kScalar;
-    std::string pointer;                                     // kLanes: of lane `l`
+    std::string pointer;  // kLanes: of lane `l`
     int64_t stride = 0;
   };
   Access Address(const Operand& operand, int64_t begin = 0);
   std::string OffsetText(const Digits& digits, const std::string& index);
-  bool Uniform(const Digits& digits, int64_t begin) const;   // all lanes lie within digit 0
-  std::string Lanes() const;                                 // number of live lanes
+  bool Uniform(const Digits& digits, int64_t begin) const;  // all lanes lie within digit 0
+  std::string Lanes() const;                                // number of live lanes
   std::string LoadScalar(const std::string& pointer, DType dtype);
   Value Load(const Expr& expr, int id);
   Value Apply(const Expr& expr, int id);
   std::string ApplyText(const Expr& expr, const std::vector<Value>& args, bool vector);
   std::string CompareText(const Expr& expr, const std::vector<Value>& args, bool vector);
-  std::string IndexCompareText(const Expr& expr);            // empty: not of that form
+  std::string IndexCompareText(const Expr& expr);  // empty: not of that form
   std::string MathText(const Expr& expr, const std::vector<Value>& args, bool vector);
   std::string PowText(const Expr& expr, const std::vector<Value>& args, bool vector);
   std::string ViaDoubleText(const Expr& expr, const std::vector<Value>& args, bool vector);
   std::string ExtremeText(const Expr& expr, const std::vector<Value>& args, bool vector);
   std::string Convert(const std::string& text, DType from, DType to, bool vector);
-  std::string Widen(const Value& value, DType dtype);        // to a vector
+  std::string Widen(const Value& value, DType dtype);  // to a vector
   std::string Define(int id, DType dtype, bool vector, const std::string& text);
   std::string NewName(int id);
   void StoreValue(const Store& store, const Access& access, bool streaming);

@@ -19,7 +19,7 @@ BodyEmitter::Value BodyEmitter::Apply(const Expr& expr, int id) {
     vector |= args.back().vector;
   }
   const std::string text = ApplyText(expr, args, vector);
-  if (text == args[0].text) return args[0];                  // a cast that changes nothing
+  if (text == args[0].text) return args[0];  // a cast that changes nothing
   return {Define(id, expr.dtype, vector, text), vector};
 }
 
@@ -30,7 +30,9 @@ std::string BodyEmitter::Convert(const std::string& text, DType from, DType to, 
   if (target == DType::kBool) {
     return SizeOf(source) == 4 ? fmt::format("({} != 0)", text) : fmt::format("__builtin_convertvector({} != 0, vi32)", text);
   }
-  if (source == DType::kBool) return target == DType::kI32 ? fmt::format("-({})", text) : fmt::format("__builtin_convertvector(-({}), {})", text, VectorType(target));
+  if (source == DType::kBool)
+    return target == DType::kI32 ? fmt::format("-({})", text)
+                                 : fmt::format("__builtin_convertvector(-({}), {})", text, VectorType(target));
   return fmt::format("__builtin_convertvector({}, {})", text, VectorType(target));
 }
 
@@ -42,13 +44,17 @@ std::string BodyEmitter::ApplyText(const Expr& expr, const std::vector<Value>& a
     case Fn::kCast: {
       std::string converted = Convert(text(0), from, expr.dtype, vector);
       if (expr.dtype == from || MemorySuffix(expr.dtype).empty() || is_bool) return converted;
-      prelude_->Use(Name(expr.dtype));                       // rounds
+      prelude_->Use(Name(expr.dtype));  // rounds
       return fmt::format("{0}_value({0}_bits({1}))", Name(expr.dtype), converted);
     }
-    case Fn::kNeg: return "-" + text(0);
-    case Fn::kNot: return (vector ? "~" : "!") + text(0);
-    case Fn::kAnd: return fmt::format("{} & {}", vector ? Widen(args[0], from) : text(0), vector ? Widen(args[1], from) : text(1));
-    case Fn::kAbs: return expr.dtype == DType::kU8 || is_bool ? text(0) : fmt::format("__builtin_elementwise_abs({})", text(0));
+    case Fn::kNeg:
+      return "-" + text(0);
+    case Fn::kNot:
+      return (vector ? "~" : "!") + text(0);
+    case Fn::kAnd:
+      return fmt::format("{} & {}", vector ? Widen(args[0], from) : text(0), vector ? Widen(args[1], from) : text(1));
+    case Fn::kAbs:
+      return expr.dtype == DType::kU8 || is_bool ? text(0) : fmt::format("__builtin_elementwise_abs({})", text(0));
     case Fn::kAdd:
     case Fn::kSub:
     case Fn::kMul: {
@@ -60,12 +66,15 @@ std::string BodyEmitter::ApplyText(const Expr& expr, const std::vector<Value>& a
       const std::string result = fmt::format("{} {} {}", text(0), op, text(1));
       return expr.dtype == DType::kU8 && !vector ? fmt::format("(unsigned char)({})", result) : result;
     }
-    case Fn::kDiv: return floating ? fmt::format("{} / {}", text(0), text(1)) : ViaDoubleText(expr, args, vector);
+    case Fn::kDiv:
+      return floating ? fmt::format("{} / {}", text(0), text(1)) : ViaDoubleText(expr, args, vector);
     case Fn::kMax:
-    case Fn::kMin: return ExtremeText(expr, args, vector);
+    case Fn::kMin:
+      return ExtremeText(expr, args, vector);
     case Fn::kEq:
     case Fn::kLt:
-    case Fn::kGt: return CompareText(expr, args, vector);
+    case Fn::kGt:
+      return CompareText(expr, args, vector);
     case Fn::kWhere: {
       if (!vector) return fmt::format("{} ? {} : {}", text(0), text(1), text(2));
       const std::string a = Widen(args[1], expr.dtype), b = Widen(args[2], expr.dtype);
@@ -73,7 +82,8 @@ std::string BodyEmitter::ApplyText(const Expr& expr, const std::vector<Value>& a
       prelude_->Use("select", expr.dtype);
       return fmt::format("select({}, {}, {})", text(0), a, b);
     }
-    default: return floating ? MathText(expr, args, vector) : ViaDoubleText(expr, args, vector);
+    default:
+      return floating ? MathText(expr, args, vector) : ViaDoubleText(expr, args, vector);
   }
 }
 
@@ -111,9 +121,11 @@ std::string BodyEmitter::ViaDoubleText(const Expr& expr, const std::vector<Value
   std::vector<Value> wide_args;
   for (int i = 0; i < Arity(expr.fn); ++i) {
     const DType from = body_.exprs[expr.args[i]].dtype;
-    wide_args.push_back({fmt::format("({})", Convert(vector ? Widen(args[i], from) : args[i].text, from, DType::kF64, vector)), vector});
+    wide_args.push_back(
+        {fmt::format("({})", Convert(vector ? Widen(args[i], from) : args[i].text, from, DType::kF64, vector)), vector});
   }
-  const std::string text = wide.fn == Fn::kDiv ? fmt::format("{} / {}", wide_args[0].text, wide_args[1].text) : MathText(wide, wide_args, vector);
+  const std::string text =
+      wide.fn == Fn::kDiv ? fmt::format("{} / {}", wide_args[0].text, wide_args[1].text) : MathText(wide, wide_args, vector);
   return Convert("(" + text + ")", DType::kF64, expr.dtype, vector);
 }
 
@@ -135,7 +147,7 @@ std::string BodyEmitter::CompareText(const Expr& expr, const std::vector<Value>&
   const char* op = expr.fn == Fn::kEq ? "==" : expr.fn == Fn::kLt ? "<" : ">";
   if (!vector) return fmt::format("{} {} {}", args[0].text, op, args[1].text);
   std::string a = Widen(args[0], type), b = Widen(args[1], type);
-  if (type == DType::kBool) {                                // masks are 0 and -1: order reversed
+  if (type == DType::kBool) {  // masks are 0 and -1: order reversed
     return fmt::format("{} {} {}", a, expr.fn == Fn::kLt ? ">" : expr.fn == Fn::kGt ? "<" : "==", b);
   }
   const std::string text = fmt::format("{} {} {}", a, op, b);
@@ -154,7 +166,11 @@ std::string BodyEmitter::IndexCompareText(const Expr& expr) {
     if (bound.vector) continue;
     prelude_->Use("relative");
     const bool less = (expr.fn == Fn::kLt) == (i == 0);
-    return fmt::format("iota_i32() {} relative({}, {})", expr.fn == Fn::kEq ? "==" : less ? "<" : ">", bound.text, state_.index[index.dim]);
+    return fmt::format("iota_i32() {} relative({}, {})",
+                       expr.fn == Fn::kEq ? "=="
+                       : less             ? "<"
+                                          : ">",
+                       bound.text, state_.index[index.dim]);
   }
   return "";
 }

@@ -11,9 +11,12 @@ namespace {
 
 KernelSource Generate(const KernelPlan& plan, const LoopSchedule& schedule, const CpuTarget& cpu) {
   switch (plan.skeleton) {
-    case Skeleton::kPointwise: return GenerateCppPointwise(plan, schedule, cpu);
-    case Skeleton::kReduce: return GenerateCppReduce(plan, schedule, cpu);
-    default: return GenerateCppLoopNest(plan, schedule, cpu);
+    case Skeleton::kPointwise:
+      return GenerateCppPointwise(plan, schedule, cpu);
+    case Skeleton::kReduce:
+      return GenerateCppReduce(plan, schedule, cpu);
+    default:
+      return GenerateCppLoopNest(plan, schedule, cpu);
   }
 }
 

@@ -9,8 +9,8 @@
 
 namespace athanor {
 
-// What GenerateCpp, Validate and DefaultSchedule dispatch to: for each skeleton, in jit/codegen_cpp_<skeleton>.cpp, the generator of
-// its source, the rule for its schedules and the first guess. Generators may rely on the schedule being valid.
+// What GenerateCpp, Validate and DefaultSchedule dispatch to: for each skeleton, in jit/codegen_cpp_<skeleton>.cpp, the generator
+// of its source, the rule for its schedules and the first guess. Generators may rely on the schedule being valid.
 
 KernelSource GenerateCppPointwise(const KernelPlan& plan, const LoopSchedule& schedule, const CpuTarget& cpu);
 KernelSource GenerateCppReduce(const KernelPlan& plan, const LoopSchedule& schedule, const CpuTarget& cpu);

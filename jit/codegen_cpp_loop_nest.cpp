@@ -10,7 +10,7 @@
 namespace athanor {
 namespace {
 
-constexpr int64_t kLongSum = 1024;                           // more terms than this are added up in double
+constexpr int64_t kLongSum = 1024;  // more terms than this are added up in double
 
 // Whatever fits no better skeleton. The dimensions that nothing reduces are flattened into points, which are the unit of work; at
 // each point every reduction is a loop nest of its own. Lanes run along the dimension most loads are contiguous in: either one of
@@ -39,7 +39,7 @@ class LoopNestGenerator {
     }
     const int64_t wanted = std::max<int64_t>(1, schedule_.task_elements / std::max<int64_t>(1, inside));
     int64_t per_task = wanted;
-    if (lane_dim_ >= 0) {                                    // a task is part of the lanes' dimension at one point
+    if (lane_dim_ >= 0) {  // a task is part of the lanes' dimension at one point
       const int64_t extent = body_.extents[lane_dim_], lanes = prelude_.lanes();
       chunk_ = std::min((wanted + lanes - 1) / lanes * lanes, (extent + lanes - 1) / lanes * lanes);
       chunks_ = (extent + chunk_ - 1) / chunk_;
@@ -77,9 +77,9 @@ class LoopNestGenerator {
   SourceWriter out_;
   BodyEmitter emitter_;
   LoopWriter loops_;
-  std::vector<int> points_;                                  // dimensions
-  int lane_dim_ = -1;                                        // a dimension nothing reduces, when every lane is a point
-  int64_t chunk_ = 1, chunks_ = 1;                           // of lane_dim_
+  std::vector<int> points_;         // dimensions
+  int lane_dim_ = -1;               // a dimension nothing reduces, when every lane is a point
+  int64_t chunk_ = 1, chunks_ = 1;  // of lane_dim_
   std::vector<char> bound_;
   int names_ = 0;
 };
@@ -89,7 +89,8 @@ int LoopNestGenerator::LaneDim(uint32_t reduced) const {
   int64_t most_point = 0, most_axis = 0;
   for (int d = 0; d < body_.rank(); ++d) {
     if (body_.extents[d] < prelude_.lanes()) continue;
-    const int64_t contiguous = std::count_if(body_.operands.begin(), body_.operands.end(), [&](const Operand& o) { return StrideAlong(o.map, d) == 1; });
+    const int64_t contiguous =
+        std::count_if(body_.operands.begin(), body_.operands.end(), [&](const Operand& o) { return StrideAlong(o.map, d) == 1; });
     if (reduced >> d & 1) {
       most_axis = std::max(most_axis, contiguous);
     } else if (contiguous > most_point) {
@@ -118,7 +119,8 @@ void LoopNestGenerator::Write(int64_t points, int64_t per_task) {
     const int64_t extent = body_.extents[lane_dim_];
     std::string from = "0", to = std::to_string(extent);
     if (chunks_ > 1) {
-      out_.Line("const long from = point % {} * {}, to = from + {} < {} ? from + {} : {};", chunks_, chunk_, chunk_, extent, chunk_, extent);
+      out_.Line("const long from = point % {} * {}, to = from + {} < {} ? from + {} : {};", chunks_, chunk_, chunk_, extent,
+                chunk_, extent);
       from = "from", to = "to";
     }
     loops_.VectorLoop(lane_dim_, from, to, prelude_.lanes(), [&](const std::string&) { WritePoint(); });
@@ -137,7 +139,7 @@ void LoopNestGenerator::WritePoint() {
   std::vector<char> seen(body_.exprs.size(), 0);
   std::vector<int> work;
   for (const Store& store : body_.stores) work.push_back(store.expr);
-  while (!work.empty()) {                                    // reductions of the point itself first: the stores share them
+  while (!work.empty()) {  // reductions of the point itself first: the stores share them
     const int e = work.back();
     work.pop_back();
     if (seen[e]) continue;
@@ -154,7 +156,8 @@ void LoopNestGenerator::WriteStore(const Store& store) {
   const std::vector<char> bound = bound_;
   std::vector<int> dims;
   for (int d = 0; d < body_.rank(); ++d) {
-    if (!IsPoint(d) && d != lane_dim_ && (StrideAlong(store.operand.map, d) != 0 || emitter_.varies()[store.expr] >> d & 1)) dims.push_back(d);
+    if (!IsPoint(d) && d != lane_dim_ && (StrideAlong(store.operand.map, d) != 0 || emitter_.varies()[store.expr] >> d & 1))
+      dims.push_back(d);
   }
   out_.OpenBlock();
   emitter_.Push();
@@ -200,7 +203,8 @@ int LoopNestGenerator::VectorAxis(int id) const {
   int64_t most = 0;
   for (int d = 0; d < body_.rank() && !nested; ++d) {
     if (!(body_.exprs[id].axes >> d & 1) || body_.extents[d] < prelude_.lanes()) continue;
-    const int64_t contiguous = std::count_if(maps.begin(), maps.end(), [&](const Layout* map) { return StrideAlong(*map, d) == 1; });
+    const int64_t contiguous =
+        std::count_if(maps.begin(), maps.end(), [&](const Layout* map) { return StrideAlong(*map, d) == 1; });
     if (contiguous > most) best = d, most = contiguous;
   }
   return best;
@@ -213,7 +217,9 @@ std::string LoopNestGenerator::Accumulate(Fn fn, DType dtype, const std::string&
   return fmt::format("vmax({}, {})", sum, value);
 }
 
-std::string LoopNestGenerator::Start(Fn fn, DType dtype) const { return fn == Fn::kAdd ? Literal(0, dtype) : LowestLiteral(dtype); }
+std::string LoopNestGenerator::Start(Fn fn, DType dtype) const {
+  return fn == Fn::kAdd ? Literal(0, dtype) : LowestLiteral(dtype);
+}
 
 void LoopNestGenerator::WriteReduction(int id) {
   const Expr& expr = body_.exprs[id];
@@ -226,7 +232,8 @@ void LoopNestGenerator::WriteReduction(int id) {
   const DType type = in_double ? DType::kF64 : expr.dtype;
   const std::string name = fmt::format("r{}_{}", id, names_++);
   if (vector) prelude_.Use("splat", type);
-  out_.Line("{} {} = {};", vector ? VectorType(type) : ScalarType(type), name, fmt::format(fmt::runtime(vector ? "splat({})" : "{}"), Start(expr.fn, type)));
+  out_.Line("{} {} = {};", vector ? VectorType(type) : ScalarType(type), name,
+            fmt::format(fmt::runtime(vector ? "splat({})" : "{}"), Start(expr.fn, type)));
   const std::vector<char> bound = bound_;
   emitter_.Push();
   int loops = 0;
@@ -237,7 +244,8 @@ void LoopNestGenerator::WriteReduction(int id) {
   }
   auto accumulate = [&](const std::string& live) {
     std::string value = vector ? emitter_.Vector(expr.args[0]) : emitter_.Scalar(expr.args[0]);
-    if (in_double && vector && ValueType(expr.dtype) != DType::kF64) value = fmt::format("__builtin_convertvector({}, vf64)", value);
+    if (in_double && vector && ValueType(expr.dtype) != DType::kF64)
+      value = fmt::format("__builtin_convertvector({}, vf64)", value);
     std::string next = Accumulate(expr.fn, type, name, value);
     if (!live.empty()) {
       prelude_.Use("select", type);
@@ -269,7 +277,9 @@ void LoopNestGenerator::BindReduction(int id, const std::string& name, DType typ
   const std::string result = name + "_all";
   if (vector) {
     out_.Line("const {} {} = {};", VectorType(expr.dtype), result,
-              ValueType(type) == ValueType(expr.dtype) ? value : fmt::format("__builtin_convertvector({}, {})", value, VectorType(expr.dtype)));
+              ValueType(type) == ValueType(expr.dtype)
+                  ? value
+                  : fmt::format("__builtin_convertvector({}, {})", value, VectorType(expr.dtype)));
   } else {
     out_.Line("const {0} {1} = ({0}){2};", ScalarType(expr.dtype), result, value);
   }

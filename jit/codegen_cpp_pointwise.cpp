@@ -48,9 +48,9 @@ const Layout& LeadingMap(const Body& body) {
 }
 
 struct Space {
-  Body body;                                                 // dimensions in loop order; the last one is the vector dimension
-  int tile_dim = -1;                                         // the last but one when some loads are contiguous along it instead
-  std::vector<int> tiled_loads;                              // these loads, which are transposed in registers
+  Body body;                     // dimensions in loop order; the last one is the vector dimension
+  int tile_dim = -1;             // the last but one when some loads are contiguous along it instead
+  std::vector<int> tiled_loads;  // these loads, which are transposed in registers
 };
 
 Body Reordered(const Body& body) {
@@ -105,7 +105,7 @@ void FindTiles(Space* space, const std::vector<KernelArg>& args, int lanes, cons
 Space MakeSpace(const LoopPlan& plan, const std::vector<KernelArg>& args, const CpuTarget& cpu) {
   Space space;
   Body body = plan.body;
-  if (body.rank() == 0) {                                    // a single point
+  if (body.rank() == 0) {  // a single point
     body.extents = {1};
     auto add_dim = [](Layout& map) { map = Layout(map.offset(), {{{1, 0}}}); };
     for (Operand& operand : body.operands) add_dim(operand.map);
@@ -160,10 +160,11 @@ class PointwiseGenerator {
   SourceWriter out_;
   BodyEmitter emitter_;
   LoopWriter loops_;
-  std::string from_, to_;                                    // of the outermost dimension of the nest when tasks cut it
+  std::string from_, to_;  // of the outermost dimension of the nest when tasks cut it
 };
 
-// Outer dimensions are flattened into rows, the inner ones are loops. A task is some rows, or a part of the outermost loop of one.
+// Outer dimensions are flattened into rows, the inner ones are loops. A task is some rows, or a part of the outermost loop of
+// one.
 int64_t PointwiseGenerator::WriteGrid() {
   const int last = body_.rank() - 1;
   int nest = space_.tile_dim >= 0 ? space_.tile_dim : last;  // the outermost loop written as such
@@ -186,7 +187,8 @@ int64_t PointwiseGenerator::WriteGrid() {
   out_.Open("for (long task = begin; task < end; ++task)");
   emitter_.Push();
   if (cut) {
-    out_.Line("const long from = task % {} * {}, to = from + {} < {} ? from + {} : {};", chunks, chunk, chunk, body_.extents[nest], chunk, body_.extents[nest]);
+    out_.Line("const long from = task % {} * {}, to = from + {} < {} ? from + {} : {};", chunks, chunk, chunk,
+              body_.extents[nest], chunk, body_.extents[nest]);
     from_ = "from", to_ = "to";
     if (nest > 0) out_.Line("const long row = task / {};", chunks);
   } else {
@@ -210,7 +212,8 @@ int64_t PointwiseGenerator::WriteGrid() {
 }
 
 void PointwiseGenerator::WriteNest(int dim) {
-  const std::string from = std::exchange(from_, "0"), to = std::exchange(to_, std::to_string(body_.extents[std::min(dim + 1, body_.rank() - 1)]));
+  const std::string from = std::exchange(from_, "0"),
+                    to = std::exchange(to_, std::to_string(body_.extents[std::min(dim + 1, body_.rank() - 1)]));
   if (dim == space_.tile_dim) return WriteTiles(from, to);
   if (dim == body_.rank() - 1) return loops_.VectorLoop(dim, from, to);
   loops_.OpenLoop(dim, from, to);

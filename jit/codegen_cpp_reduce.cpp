@@ -130,7 +130,8 @@ int64_t ReduceGenerator::WriteRows() {
   emitter_.Hoist(all);
   out_.Open("for (long task = begin; task < end; ++task)");
   if (column_sums_.empty()) {
-    out_.Line("const long row_begin = task * {0}, row_end = row_begin + {0} < {1} ? row_begin + {0} : {1};", rows_per_task, rows_);
+    out_.Line("const long row_begin = task * {0}, row_end = row_begin + {0} < {1} ? row_begin + {0} : {1};", rows_per_task,
+              rows_);
   } else {
     out_.Line("const long row_begin = task * {0} / {1}, row_end = (task + 1) * {0} / {1};", rows_, chunks_);
   }
@@ -188,8 +189,10 @@ void ReduceGenerator::WriteRow() {
     for (int e : pass.picks) WritePick(e);
     emitter_.Hoist(Roots(pass));
     for (int s : pass.row_stores) emitter_.EmitStore(body_.stores[s], false);
-    for (int e : pass.column_sums) {                         // of row statistics: one number a chunk
-      if (!IsColumn(e)) out_.Line("total{0} = {1};", e, Accumulate(body_.exprs[e], fmt::format("total{}", e), emitter_.Scalar(body_.exprs[e].args[0]), false));
+    for (int e : pass.column_sums) {  // of row statistics: one number a chunk
+      if (!IsColumn(e))
+        out_.Line("total{0} = {1};", e,
+                  Accumulate(body_.exprs[e], fmt::format("total{}", e), emitter_.Scalar(body_.exprs[e].args[0]), false));
     }
     WritePass(pass);
   }
@@ -247,7 +250,8 @@ void ReduceGenerator::WritePassLoop(const Pass& pass, int accumulators) {
     out_.Close();
     return;
   }
-  const int64_t block = static_cast<int64_t>(accumulators) * lanes_, whole = cols_ / block * block, vectors = cols_ / lanes_ * lanes_;
+  const int64_t block = static_cast<int64_t>(accumulators) * lanes_, whole = cols_ / block * block,
+                vectors = cols_ / lanes_ * lanes_;
   if (whole > 0) {
     out_.Open("for (long i1 = 0; i1 < {}; i1 += {})", whole, block);
     for (int k = 0; k < accumulators; ++k) WritePoint(pass, k == 0 ? "i1" : fmt::format("(i1 + {})", k * lanes_), "", k, true);
@@ -260,24 +264,28 @@ void ReduceGenerator::WritePassLoop(const Pass& pass, int accumulators) {
   }
   if (vectors == cols_) return;
   out_.OpenBlock();
-  WritePoint(pass, std::to_string(vectors), std::to_string(cols_ - vectors), static_cast<int>((vectors - whole) / lanes_) % accumulators, true);
+  WritePoint(pass, std::to_string(vectors), std::to_string(cols_ - vectors),
+             static_cast<int>((vectors - whole) / lanes_) % accumulators, true);
   out_.Close();
 }
 
 // One vector (or, with lanes on rows, one column) of a pass.
-void ReduceGenerator::WritePoint(const Pass& pass, const std::string& index, const std::string& live, int accumulator, bool lanes) {
+void ReduceGenerator::WritePoint(const Pass& pass, const std::string& index, const std::string& live, int accumulator,
+                                 bool lanes) {
   emitter_.Push();
   if (lanes) {
     emitter_.SetVector(1, index, lanes_, live);
   } else {
     emitter_.SetIndex(1, index);
   }
-  auto scratch = [&](int e) { return fmt::format("s{} + {}{}", e, index, lanes_on_rows_ && Along(e) ? fmt::format(" * {}", lanes_) : ""); };
+  auto scratch = [&](int e) {
+    return fmt::format("s{} + {}{}", e, index, lanes_on_rows_ && Along(e) ? fmt::format(" * {}", lanes_) : "");
+  };
   for (int e : pass.loads) {
     const bool vector = Along(e);
     if (vector) prelude_.Use("load", body_.exprs[e].dtype);
-    out_.Line("const {} y{}{} = {};", vector ? VectorType(body_.exprs[e].dtype) : ScalarType(body_.exprs[e].dtype), e, fmt::format("_{}", accumulator),
-              fmt::format(fmt::runtime(vector ? "load({})" : "*({})"), scratch(e)));
+    out_.Line("const {} y{}{} = {};", vector ? VectorType(body_.exprs[e].dtype) : ScalarType(body_.exprs[e].dtype), e,
+              fmt::format("_{}", accumulator), fmt::format(fmt::runtime(vector ? "load({})" : "*({})"), scratch(e)));
     emitter_.Bind(e, fmt::format("y{}_{}", e, accumulator), vector);
   }
   if (pass.prefetches && live.empty()) WritePrefetch(index);
@@ -307,7 +315,8 @@ void ReduceGenerator::WritePoint(const Pass& pass, const std::string& index, con
   for (int e : pass.saves) {
     const bool vector = Along(e);
     if (vector) prelude_.Use("store", body_.exprs[e].dtype);
-    out_.Line(fmt::runtime(vector ? "store({}, {});" : "*({}) = {};"), scratch(e), vector ? emitter_.Vector(e) : emitter_.Scalar(e));
+    out_.Line(fmt::runtime(vector ? "store({}, {});" : "*({}) = {};"), scratch(e),
+              vector ? emitter_.Vector(e) : emitter_.Scalar(e));
   }
   emitter_.Pop();
 }
@@ -325,7 +334,8 @@ void ReduceGenerator::FinishReductions(const Pass& pass, int accumulators) {
     const Expr& expr = body_.exprs[e];
     for (int width = accumulators; width > 1; width /= 2) {
       for (int k = 0; k < width / 2; ++k) {
-        out_.Line("r{0}_{1} = {2};", e, k, Accumulate(expr, fmt::format("r{}_{}", e, k), fmt::format("r{}_{}", e, k + width / 2), true));
+        out_.Line("r{0}_{1} = {2};", e, k,
+                  Accumulate(expr, fmt::format("r{}_{}", e, k), fmt::format("r{}_{}", e, k + width / 2), true));
       }
     }
     if (lanes_on_rows_) {
@@ -356,7 +366,8 @@ int64_t ReduceGenerator::WriteCombine() {
       if (vector) prelude_.Use(live.empty() ? "load" : "tail", dtype);
       auto partial = [&](const std::string& chunk) {
         const std::string pointer = fmt::format("sums{} + {} * {}{}", e, chunk, stride, at.empty() ? "" : " + " + at);
-        return vector ? live.empty() ? fmt::format("load({})", pointer) : fmt::format("load_tail({}, {})", pointer, live) : fmt::format("*({})", pointer);
+        return vector ? live.empty() ? fmt::format("load({})", pointer) : fmt::format("load_tail({}, {})", pointer, live)
+                      : fmt::format("*({})", pointer);
       };
       out_.Line("{} {} = {};", type, name, partial("0"));
       out_.Line("for (long chunk = 1; chunk < {}; ++chunk) {} = {} + {};", chunks_, name, name, partial("chunk"));

@@ -76,7 +76,8 @@ class ScatterGenerator {
     body.exprs.push_back({.kind = Expr::Kind::kApply, .dtype = DType::kI64, .fn = Fn::kCast, .args = {0, -1, -1}});
     const auto row_stride = StrideAlong(scatter_.out.map, 0);
     ATHANOR_CHECK(row_stride.has_value());
-    Operand target{scatter_.out.arg, Layout(scatter_.out.map.offset(), {{{scatter_.rows, 0}}, scatter_.out.map.dim(1)}), 1, *row_stride, scatter_.table_rows};
+    Operand target{scatter_.out.arg, Layout(scatter_.out.map.offset(), {{{scatter_.rows, 0}}, scatter_.out.map.dim(1)}), 1,
+                   *row_stride, scatter_.table_rows};
     body.operands.push_back(scatter_.source);
     body.operands.push_back(target);
     body.exprs.push_back({.kind = Expr::Kind::kLoad, .dtype = scatter_.dtype, .operand = 1});

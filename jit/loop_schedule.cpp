@@ -24,7 +24,8 @@ bool StreamsByDefault(const KernelPlan& plan, const CpuTarget& cpu) {
 }  // namespace
 
 std::string ValidateLoop(const LoopSchedule& schedule, const KernelPlan&, const CpuTarget&) {
-  if (schedule.task_elements < 1 || schedule.task_elements > int64_t{1} << 30) return fmt::format("task of {} elements", schedule.task_elements);
+  if (schedule.task_elements < 1 || schedule.task_elements > int64_t{1} << 30)
+    return fmt::format("task of {} elements", schedule.task_elements);
   if (schedule.unroll < 1 || schedule.unroll > 16) return fmt::format("unroll of {}", schedule.unroll);
   if (schedule.row_chunks < 1 || schedule.row_chunks > 4096) return fmt::format("{} row chunks", schedule.row_chunks);
   return "";

@@ -98,8 +98,8 @@ bool HasPartialRange(const Body& body) {
 
 Body SplitDims(const Body& body) {
   const std::vector<bool> named = NamedDims(body);
-  std::vector<std::vector<int64_t>> parts;                   // by old dimension, least significant first
-  std::vector<int> first;                                    // new dimension of the most significant part
+  std::vector<std::vector<int64_t>> parts;  // by old dimension, least significant first
+  std::vector<int> first;                   // new dimension of the most significant part
   Body result = body;
   result.extents.clear();
   for (int d = 0; d < body.rank(); ++d) {
@@ -127,7 +127,7 @@ Body SplitDims(const Body& body) {
   for (Expr& expr : result.exprs) expr.axes = expr.kind == Expr::Kind::kReduce ? MoveBits(expr.axes, first) : expr.axes;
   ReplaceIndices(&result, [&](int d, DType dtype, std::vector<Expr>* exprs) {
     int index = AppendIndex(exprs, first[d], dtype);
-    for (size_t k = 1; k < parts[d].size(); ++k) {           // Horner over the parts
+    for (size_t k = 1; k < parts[d].size(); ++k) {  // Horner over the parts
       const int extent = Append(exprs, {.dtype = dtype, .value = static_cast<double>(parts[d][parts[d].size() - 1 - k])});
       const int scaled = Append(exprs, {.kind = Expr::Kind::kApply, .dtype = dtype, .fn = Fn::kMul, .args = {index, extent, -1}});
       const int low = AppendIndex(exprs, first[d] + static_cast<int>(k), dtype);
@@ -158,7 +158,7 @@ Body CoalesceDims(const Body& body) {
   for (const Expr& expr : body.exprs) {
     if (expr.kind == Expr::Kind::kIndex) fixed[expr.dim] = true;
   }
-  auto joinable = [&](int d) {                               // d with d + 1
+  auto joinable = [&](int d) {  // d with d + 1
     if (fixed[d] || fixed[d + 1]) return false;
     bool even = true;
     ForEachMap(body, [&](const Layout& map) {
@@ -167,7 +167,7 @@ Body CoalesceDims(const Body& body) {
     });
     return even;
   };
-  std::vector<std::vector<int>> groups;                      // old dimensions of each new one
+  std::vector<std::vector<int>> groups;  // old dimensions of each new one
   for (int d = 0; d < body.rank(); ++d) {
     if (!groups.empty() && joinable(d - 1)) {
       groups.back().push_back(d);

@@ -27,7 +27,9 @@ std::string Smaller(const std::string& a, int64_t b, int64_t extent) {
   return b == extent ? a : fmt::format("({0} < {1} ? {0} : {1})", a, b);
 }
 
-bool Partial(const Store& store, const Body& body) { return store.end >= 0 && (store.begin != 0 || store.end != body.extents.back()); }
+bool Partial(const Store& store, const Body& body) {
+  return store.end >= 0 && (store.begin != 0 || store.end != body.extents.back());
+}
 
 }  // namespace
 
@@ -114,7 +116,7 @@ void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string&
     body(live);
     emitter_->Pop();
   };
-  if (fixed && count < lanes) {                              // one short vector
+  if (fixed && count < lanes) {  // one short vector
     if (count == 0) return;
     out_->OpenBlock();
     point(from, std::to_string(count));

@@ -25,7 +25,7 @@ class LoopWriter {
                   const std::function<void(const std::string& live)>& body);
   // Hoists what the stores need, but for those with a partial range, which may not be computed outside it.
   void HoistStores();
-  void Fence();                                              // after streaming stores
+  void Fence();  // after streaming stores
 
  private:
   BodyEmitter* emitter_;

@@ -15,34 +15,44 @@ std::string Describe(const LoopPlan& plan) {
 }
 
 std::string Describe(const ContractPlan& plan) {
-  return fmt::format("batch {} m {} n {} k {} accumulator {}\na result e{}\n{}b result e{}\n{}epilogue\n{}", plan.batch, plan.m, plan.n, plan.k,
-                     Name(plan.accumulator), plan.a_result, ToString(plan.a), plan.b_result, ToString(plan.b), ToString(plan.epilogue));
+  return fmt::format("batch {} m {} n {} k {} accumulator {}\na result e{}\n{}b result e{}\n{}epilogue\n{}", plan.batch, plan.m,
+                     plan.n, plan.k, Name(plan.accumulator), plan.a_result, ToString(plan.a), plan.b_result, ToString(plan.b),
+                     ToString(plan.epilogue));
 }
 
 std::string Describe(const AttentionPlan& plan) {
-  std::string text = fmt::format("{} batch {} heads {} lq {} lk {} d {} dv {} scale {} causal {} {}\n", plan.backward ? "backward" : "forward", plan.batch,
-                                 plan.heads, plan.lq, plan.lk, plan.d, plan.dv, plan.scale, plan.causal, Name(plan.dtype));
-  const std::pair<const char*, const Operand*> operands[] = {{"q", &plan.q},     {"k", &plan.k},   {"v", &plan.v},   {"y", &plan.y},          {"lse", &plan.lse},
-                                                             {"dy", &plan.dy}, {"dq", &plan.dq}, {"dk", &plan.dk}, {"dv", &plan.dv_out}};
+  std::string text =
+      fmt::format("{} batch {} heads {} lq {} lk {} d {} dv {} scale {} causal {} {}\n", plan.backward ? "backward" : "forward",
+                  plan.batch, plan.heads, plan.lq, plan.lk, plan.d, plan.dv, plan.scale, plan.causal, Name(plan.dtype));
+  const std::pair<const char*, const Operand*> operands[] = {{"q", &plan.q},   {"k", &plan.k},     {"v", &plan.v},
+                                                             {"y", &plan.y},   {"lse", &plan.lse}, {"dy", &plan.dy},
+                                                             {"dq", &plan.dq}, {"dk", &plan.dk},   {"dv", &plan.dv_out}};
   for (const auto& [name, operand] : operands) text += fmt::format("{}: {}\n", name, ToString(*operand));
   return text;
 }
 
 std::string Describe(const ScatterPlan& plan) {
-  return fmt::format("rows {} columns {} table rows {} {} index {}\nsource: {}\nindex: {}\nout: {}\n", plan.rows, plan.columns, plan.table_rows, Name(plan.dtype),
-                     Name(plan.index_dtype), ToString(plan.source), ToString(plan.index), ToString(plan.out));
+  return fmt::format("rows {} columns {} table rows {} {} index {}\nsource: {}\nindex: {}\nout: {}\n", plan.rows, plan.columns,
+                     plan.table_rows, Name(plan.dtype), Name(plan.index_dtype), ToString(plan.source), ToString(plan.index),
+                     ToString(plan.out));
 }
 
 }  // namespace
 
 std::string_view Name(Skeleton skeleton) {
   switch (skeleton) {
-    case Skeleton::kPointwise: return "pointwise";
-    case Skeleton::kReduce: return "reduce";
-    case Skeleton::kLoopNest: return "loop_nest";
-    case Skeleton::kContract: return "contract";
-    case Skeleton::kAttention: return "attention";
-    case Skeleton::kScatter: return "scatter";
+    case Skeleton::kPointwise:
+      return "pointwise";
+    case Skeleton::kReduce:
+      return "reduce";
+    case Skeleton::kLoopNest:
+      return "loop_nest";
+    case Skeleton::kContract:
+      return "contract";
+    case Skeleton::kAttention:
+      return "attention";
+    case Skeleton::kScatter:
+      return "scatter";
   }
   throw InternalError("unknown skeleton");
 }

@@ -37,10 +37,12 @@ void AppendValueUnits(int lanes, std::vector<PreludeUnit>* units) {
   const std::pair<const char*, const char*> selects[] = {
       {"f32", "m"}, {"i32", "m"}, {"f64", "__builtin_convertvector(m, vi64)"}, {"i64", "__builtin_convertvector(m, vi64)"}};
   for (auto [tag, mask] : selects) {
-    units->push_back({fmt::format("select.{}", tag), {},
+    units->push_back({fmt::format("select.{}", tag),
+                      {},
                       fmt::format("INLINE v{0} select(vi32 m, v{0} a, v{0} b) {{ return {1} ? a : b; }}\n", tag, mask)});
   }
-  units->push_back({"select.u8", {},
+  units->push_back({"select.u8",
+                    {},
                     "INLINE vu8 select(vi32 m, vu8 a, vu8 b) {\n"
                     "  vu8 mask = __builtin_convertvector(m, vu8);\n"
                     "  return (a & mask) | (b & ~mask);\n"
@@ -57,7 +59,8 @@ void AppendValueUnits(int lanes, std::vector<PreludeUnit>* units) {
     units->push_back({fmt::format("arith.{}", tag), {}, text});
   }
   for (auto [tag, scalar] : {std::pair{"i32", "int"}, {"i64", "long"}, {"u8", "unsigned char"}}) {
-    units->push_back({fmt::format("arith.{}", tag), {},
+    units->push_back({fmt::format("arith.{}", tag),
+                      {},
                       Substitute("INLINE $V vmax($V a, $V b) { return __builtin_elementwise_max(a, b); }\n"
                                  "INLINE $V vmin($V a, $V b) { return __builtin_elementwise_min(a, b); }\n"
                                  "INLINE $T vmax($T a, $T b) { return a > b ? a : b; }\n"
@@ -76,16 +79,20 @@ void AppendValueUnits(int lanes, std::vector<PreludeUnit>* units) {
     units->push_back({fmt::format("sum.{}", type.tag), {}, sum + "  return v[0];\n}\n"});
     units->push_back({fmt::format("max.{}", type.tag), {fmt::format("arith.{}", type.tag)}, max + "  return v[0];\n}\n"});
   }
-  units->push_back({"digit", {},
-                    "// Digit of a mixed-radix index.\n"
-                    "INLINE long digit(long i, unsigned long below, unsigned long extent) { return (unsigned long)i / below % extent; }\n"
-                    "INLINE long high_digit(long i, unsigned long below) { return (unsigned long)i / below; }\n"});
-  units->push_back({"relative", {"iota.i32"},
+  units->push_back(
+      {"digit",
+       {},
+       "// Digit of a mixed-radix index.\n"
+       "INLINE long digit(long i, unsigned long below, unsigned long extent) { return (unsigned long)i / below % extent; }\n"
+       "INLINE long high_digit(long i, unsigned long below) { return (unsigned long)i / below; }\n"});
+  units->push_back({"relative",
+                    {"iota.i32"},
                     fmt::format("// An index as seen from the first of {0} lanes; anything outside stays outside.\n"
                                 "INLINE int relative(long index, long first) {{\n"
                                 "  const long d = index - first;\n"
                                 "  return d < -1 ? -1 : d > {0} ? {0} : (int)d;\n"
-                                "}}\n", lanes)});
+                                "}}\n",
+                                lanes)});
 }
 
 std::vector<PreludeUnit> AllUnits(Isa isa, int lanes) {
@@ -98,11 +105,19 @@ std::vector<PreludeUnit> AllUnits(Isa isa, int lanes) {
 
 const char* Tag(DType dtype) {
   switch (dtype) {
-    case DType::kF32: case DType::kBF16: case DType::kF16: return "f32";
-    case DType::kF64: return "f64";
-    case DType::kI32: case DType::kBool: return "i32";
-    case DType::kI64: return "i64";
-    case DType::kU8: return "u8";
+    case DType::kF32:
+    case DType::kBF16:
+    case DType::kF16:
+      return "f32";
+    case DType::kF64:
+      return "f64";
+    case DType::kI32:
+    case DType::kBool:
+      return "i32";
+    case DType::kI64:
+      return "i64";
+    case DType::kU8:
+      return "u8";
   }
   return "";
 }
@@ -119,7 +134,8 @@ std::string Prelude::Text() const {
   std::function<void(std::string_view)> want = [&](std::string_view name) {
     if (!wanted.emplace(name).second) return;
     auto unit = std::find_if(units.begin(), units.end(), [&](const PreludeUnit& u) { return u.name == name; });
-    if (unit == units.end()) throw InternalError(fmt::format("prelude: no helper '{}' for {} with {} lanes", name, Name(isa_), lanes_));
+    if (unit == units.end())
+      throw InternalError(fmt::format("prelude: no helper '{}' for {} with {} lanes", name, Name(isa_), lanes_));
     for (const std::string& need : unit->needs) want(need);
   };
   for (const std::string& name : used_) want(name);
@@ -132,12 +148,20 @@ std::string Prelude::Text() const {
 
 std::string_view MemoryType(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return "float";
-    case DType::kF64: return "double";
-    case DType::kBF16: case DType::kF16: return "unsigned short";
-    case DType::kI32: return "int";
-    case DType::kI64: return "long";
-    case DType::kU8: case DType::kBool: return "unsigned char";
+    case DType::kF32:
+      return "float";
+    case DType::kF64:
+      return "double";
+    case DType::kBF16:
+    case DType::kF16:
+      return "unsigned short";
+    case DType::kI32:
+      return "int";
+    case DType::kI64:
+      return "long";
+    case DType::kU8:
+    case DType::kBool:
+      return "unsigned char";
   }
   return "";
 }
@@ -153,11 +177,17 @@ std::string_view ScalarType(DType dtype) {
 
 std::string_view VectorType(DType dtype) {
   switch (ValueType(dtype)) {
-    case DType::kF64: return "vf64";
-    case DType::kI32: case DType::kBool: return "vi32";
-    case DType::kI64: return "vi64";
-    case DType::kU8: return "vu8";
-    default: return "vf32";
+    case DType::kF64:
+      return "vf64";
+    case DType::kI32:
+    case DType::kBool:
+      return "vi32";
+    case DType::kI64:
+      return "vi64";
+    case DType::kU8:
+      return "vu8";
+    default:
+      return "vf32";
   }
 }
 
@@ -165,11 +195,16 @@ DType ValueType(DType dtype) { return dtype == DType::kBF16 || dtype == DType::k
 
 std::string LowestLiteral(DType dtype) {
   switch (ValueType(dtype)) {
-    case DType::kI32: return "(-2147483647 - 1)";
-    case DType::kI64: return "(-9223372036854775807L - 1)";
-    case DType::kU8: return "(unsigned char)0";
-    case DType::kBool: return "false";
-    default: return Literal(-std::numeric_limits<double>::infinity(), dtype);
+    case DType::kI32:
+      return "(-2147483647 - 1)";
+    case DType::kI64:
+      return "(-9223372036854775807L - 1)";
+    case DType::kU8:
+      return "(unsigned char)0";
+    case DType::kBool:
+      return "false";
+    default:
+      return Literal(-std::numeric_limits<double>::infinity(), dtype);
   }
 }
 
@@ -179,7 +214,9 @@ std::string Literal(double value, DType dtype) {
   if (!IsFloat(type)) {
     const auto integer = static_cast<int64_t>(value);
     if (type == DType::kI64) {
-      return integer == INT64_MIN ? LowestLiteral(type) : integer < 0 ? fmt::format("({}L)", integer) : fmt::format("{}L", integer);
+      return integer == INT64_MIN ? LowestLiteral(type)
+             : integer < 0        ? fmt::format("({}L)", integer)
+                                  : fmt::format("{}L", integer);
     }
     return fmt::format("({}){}", MemoryType(type), integer);
   }

@@ -14,12 +14,14 @@ namespace athanor {
 // element type; clang splits those wider than a register.
 //
 // Types     vf32 vf64 vi32 vi64 vu8 vu16; a vector of booleans is a vi32 of 0 and -1 (a mask), a scalar one is `bool`.
-// Values    splat(x), splat_mask(bool), iota_i32(), iota_i64(), select(mask, a, b), vmax(a, b) and vmin(a, b) (NaN if either is NaN),
+// Values    splat(x), splat_mask(bool), iota_i32(), iota_i64(), select(mask, a, b), vmax(a, b) and vmin(a, b) (NaN if either is
+// NaN),
 //           madd(a, b, c) = a * b + c rounded once.
-// Memory    load(p), store(p, v); the first n lanes: load_tail(p, n) (the others 0), store_tail(p, v, n); elements `stride` apart:
+// Memory    load(p), store(p, v); the first n lanes: load_tail(p, n) (the others 0), store_tail(p, v, n); elements `stride`
+// apart:
 //           load_strided(p, stride, n), store_strided(p, v, stride, n); stream(p, v): not through the caches when p is aligned
-//           to a vector, fence() after the last one. No alignment is required anywhere. Booleans in memory: load_bool, store_bool...,
-//           bf16 and f16: load_bf16, store_f16_tail, ... (as vf32).
+//           to a vector, fence() after the last one. No alignment is required anywhere. Booleans in memory: load_bool,
+//           store_bool..., bf16 and f16: load_bf16, store_f16_tail, ... (as vf32).
 // Across    sum(v), max(v): over the lanes, in a fixed order; transpose(r): r[i][j] <-> r[j][i] of N vectors.
 // Math      v_exp v_log v_tanh v_erf v_sigmoid v_pow on vf32 and vf64. Bounds in units in the last place, tested in math_test:
 //           exp 1.1, log 1, tanh 3, erf 3, sigmoid 3; v_pow 1 on vf32 and 2 + 2 |b log a| on vf64. Denormals, infinities and NaN
@@ -52,6 +54,6 @@ std::string MemorySuffix(DType dtype);
 DType ValueType(DType dtype);
 // A C++ literal of type ScalarType(dtype).
 std::string Literal(double value, DType dtype);
-std::string LowestLiteral(DType dtype);                      // -infinity, or the smallest integer
+std::string LowestLiteral(DType dtype);  // -infinity, or the smallest integer
 
 }  // namespace athanor

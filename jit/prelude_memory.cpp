@@ -8,8 +8,8 @@
 namespace athanor {
 namespace {
 
-// Masked access to the first n lanes, through the floating-point builtins of the same width: they only move bits. A vector twice as
-// wide as a register is moved in two parts.
+// Masked access to the first n lanes, through the floating-point builtins of the same width: they only move bits. A vector twice
+// as wide as a register is moved in two parts.
 std::string TailText(const ElementType& type, Isa isa, int lanes) {
   const bool avx512 = isa == Isa::kAvx512, wide = type.bytes == 8;
   const int register_bytes = avx512 ? 64 : 32, bytes = type.bytes * lanes;
@@ -18,36 +18,51 @@ std::string TailText(const ElementType& type, Isa isa, int lanes) {
   const std::string width = part_bytes == 64 ? "512" : part_bytes == 32 ? "256" : avx512 ? "128" : "";
   auto list = [](int first, int count) { return LaneList(count, [&](int i) { return std::to_string(first + i); }); };
   const std::vector<std::pair<std::string, std::string>> names = {
-      {"$PART", fmt::format("{}_part", type.tag)}, {"$V", fmt::format("v{}", type.tag)}, {"$T", type.scalar}, {"$LANES", std::to_string(part_lanes)},
-      {"$FLOAT", wide ? "double" : "float"}, {"$BYTES", std::to_string(part_bytes)}, {"$SUFFIX", (wide ? "d" : "s") + width},
+      {"$PART", fmt::format("{}_part", type.tag)},
+      {"$V", fmt::format("v{}", type.tag)},
+      {"$T", type.scalar},
+      {"$LANES", std::to_string(part_lanes)},
+      {"$FLOAT", wide ? "double" : "float"},
+      {"$BYTES", std::to_string(part_bytes)},
+      {"$SUFFIX", (wide ? "d" : "s") + width},
       // The 512-bit builtins take a pointer to elements, the others one to vectors.
       {"$POINTER", part_bytes == 64 ? wide ? "double*" : "float*" : fmt::format("{}_part*", type.tag)},
       {"$MASK", avx512 ? part_lanes == 16 ? "unsigned short" : "unsigned char" : fmt::format("{}_part_mask", type.tag)},
-      {"$INT", wide ? "long long" : "int"}, {"$IOTA", list(0, part_lanes)}, {"$ALL", list(0, lanes)}, {"$LOW", list(0, part_lanes)},
+      {"$INT", wide ? "long long" : "int"},
+      {"$IOTA", list(0, part_lanes)},
+      {"$ALL", list(0, lanes)},
+      {"$LOW", list(0, part_lanes)},
       {"$HIGH", list(part_lanes, part_lanes)}};
   std::string text = "typedef $FLOAT $PART __attribute__((vector_size($BYTES), may_alias));\n";
   if (avx512) {
-    text += "INLINE $PART $PART_load(const $T* p, long n) {\n"
-            "  return __builtin_ia32_loadup$SUFFIX_mask((const $POINTER)p, $PART{}, ($MASK)((1u << n) - 1));\n"
-            "}\n"
-            "INLINE void $PART_store($T* p, $PART v, long n) { __builtin_ia32_storeup$SUFFIX_mask(($POINTER)p, v, ($MASK)((1u << n) - 1)); }\n";
+    text +=
+        "INLINE $PART $PART_load(const $T* p, long n) {\n"
+        "  return __builtin_ia32_loadup$SUFFIX_mask((const $POINTER)p, $PART{}, ($MASK)((1u << n) - 1));\n"
+        "}\n"
+        "INLINE void $PART_store($T* p, $PART v, long n) { __builtin_ia32_storeup$SUFFIX_mask(($POINTER)p, v, ($MASK)((1u << n) "
+        "- 1)); }\n";
   } else {
-    text += "typedef $INT $PART_mask __attribute__((vector_size($BYTES)));\n"
-            "INLINE $PART $PART_load(const $T* p, long n) { return __builtin_ia32_maskloadp$SUFFIX((const $PART*)p, $MASK{$IOTA} < ($INT)n); }\n"
-            "INLINE void $PART_store($T* p, $PART v, long n) { __builtin_ia32_maskstorep$SUFFIX(($PART*)p, $MASK{$IOTA} < ($INT)n, v); }\n";
+    text +=
+        "typedef $INT $PART_mask __attribute__((vector_size($BYTES)));\n"
+        "INLINE $PART $PART_load(const $T* p, long n) { return __builtin_ia32_maskloadp$SUFFIX((const $PART*)p, $MASK{$IOTA} < "
+        "($INT)n); }\n"
+        "INLINE void $PART_store($T* p, $PART v, long n) { __builtin_ia32_maskstorep$SUFFIX(($PART*)p, $MASK{$IOTA} < ($INT)n, "
+        "v); }\n";
   }
   if (parts == 1) {
-    text += "INLINE $V load_tail(const $T* p, long n) { return ($V)$PART_load(p, n); }\n"
-            "INLINE void store_tail($T* p, $V v, long n) { $PART_store(p, ($PART)v, n); }\n";
+    text +=
+        "INLINE $V load_tail(const $T* p, long n) { return ($V)$PART_load(p, n); }\n"
+        "INLINE void store_tail($T* p, $V v, long n) { $PART_store(p, ($PART)v, n); }\n";
   } else {
-    text += "INLINE $V load_tail(const $T* p, long n) {\n"
-            "  $PART low = $PART_load(p, n < $LANES ? n : $LANES), high = $PART_load(p + $LANES, n < $LANES ? 0 : n - $LANES);\n"
-            "  return ($V)__builtin_shufflevector(low, high, $ALL);\n"
-            "}\n"
-            "INLINE void store_tail($T* p, $V v, long n) {\n"
-            "  $PART_store(p, ($PART)__builtin_shufflevector(v, v, $LOW), n < $LANES ? n : $LANES);\n"
-            "  $PART_store(p + $LANES, ($PART)__builtin_shufflevector(v, v, $HIGH), n < $LANES ? 0 : n - $LANES);\n"
-            "}\n";
+    text +=
+        "INLINE $V load_tail(const $T* p, long n) {\n"
+        "  $PART low = $PART_load(p, n < $LANES ? n : $LANES), high = $PART_load(p + $LANES, n < $LANES ? 0 : n - $LANES);\n"
+        "  return ($V)__builtin_shufflevector(low, high, $ALL);\n"
+        "}\n"
+        "INLINE void store_tail($T* p, $V v, long n) {\n"
+        "  $PART_store(p, ($PART)__builtin_shufflevector(v, v, $LOW), n < $LANES ? n : $LANES);\n"
+        "  $PART_store(p + $LANES, ($PART)__builtin_shufflevector(v, v, $HIGH), n < $LANES ? 0 : n - $LANES);\n"
+        "}\n";
   }
   return Substitute(text, names);
 }
@@ -161,7 +176,7 @@ std::string TransposeText(const ElementType& type, int lanes) {
     }
   }
   const char* stage = "a";
-  if (per == 4) {                                            // quadruples: lo/hi pairs interleaved
+  if (per == 4) {  // quadruples: lo/hi pairs interleaved
     for (int g = 0; g < lanes; g += 4) {
       for (int c = 0; c < 4; ++c) {
         shuffle(name("b", g + c), name("a", g + c / 2), name("a", g + c / 2 + 2), [&](int l) {
@@ -181,8 +196,9 @@ std::string TransposeText(const ElementType& type, int lanes) {
       }
     } else if (blocks == 4) {
       for (int half = 0; half < 2; ++half) {
-        for (int odd = 0; odd < 2; ++odd) {                  // [a0 a2 b0 b2] and [a1 a3 b1 b3]
-          shuffle(fmt::format("p{}_{}", c, half * 2 + odd), name(stage, (2 * half) * per + c), name(stage, (2 * half + 1) * per + c),
+        for (int odd = 0; odd < 2; ++odd) {  // [a0 a2 b0 b2] and [a1 a3 b1 b3]
+          shuffle(fmt::format("p{}_{}", c, half * 2 + odd), name(stage, (2 * half) * per + c),
+                  name(stage, (2 * half + 1) * per + c),
                   [&](int l) { return ((l / per) % 2 * 2 + odd) * per + l % per + (l / per >= 2 ? lanes : 0); });
         }
       }

@@ -10,16 +10,25 @@
 namespace athanor {
 namespace {
 
-constexpr int64_t kPrefetchedRow = 8 << 10;                  // bytes; the hardware looks ahead well enough over shorter rows
+constexpr int64_t kPrefetchedRow = 8 << 10;  // bytes; the hardware looks ahead well enough over shorter rows
 
 bool IsReduce(const Expr& expr, uint32_t axes) { return expr.kind == Expr::Kind::kReduce && expr.axes == axes; }
 
 bool IsExpensive(const Expr& expr) {
   if (expr.kind != Expr::Kind::kApply || !IsFloat(expr.dtype)) return false;
   switch (expr.fn) {
-    case Fn::kExp: case Fn::kLog: case Fn::kTanh: case Fn::kErf: case Fn::kSigmoid: case Fn::kPow: case Fn::kDiv: case Fn::kSqrt: case Fn::kRsqrt:
+    case Fn::kExp:
+    case Fn::kLog:
+    case Fn::kTanh:
+    case Fn::kErf:
+    case Fn::kSigmoid:
+    case Fn::kPow:
+    case Fn::kDiv:
+    case Fn::kSqrt:
+    case Fn::kRsqrt:
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -29,7 +38,8 @@ std::optional<Pick> AsPick(const Body& body, const std::vector<uint32_t>& varies
   if (where.kind != Expr::Kind::kApply || where.fn != Fn::kWhere) return std::nullopt;
   const Expr& hit = body.exprs[where.args[0]];
   const Expr& zero = body.exprs[where.args[2]];
-  if (hit.kind != Expr::Kind::kApply || hit.fn != Fn::kEq || zero.kind != Expr::Kind::kConstant || zero.value != 0) return std::nullopt;
+  if (hit.kind != Expr::Kind::kApply || hit.fn != Fn::kEq || zero.kind != Expr::Kind::kConstant || zero.value != 0)
+    return std::nullopt;
   for (int i = 0; i < 2; ++i) {
     const Expr& index = body.exprs[hit.args[i]];
     const int column = hit.args[1 - i];
@@ -143,7 +153,8 @@ void PassPlan::FindSaves() {
 void PassPlan::ChoosePrefetch() {
   const int64_t row_bytes = body_.extents[1] * 4;
   if (passes_.size() < 2 || row_bytes < kPrefetchedRow) return;
-  auto most = std::max_element(passes_.begin(), passes_.end(), [](const Pass& a, const Pass& b) { return a.saves.size() < b.saves.size(); });
+  auto most = std::max_element(passes_.begin(), passes_.end(),
+                               [](const Pass& a, const Pass& b) { return a.saves.size() < b.saves.size(); });
   if (most != passes_.begin() && !most->saves.empty()) most->prefetches = true;
 }
 

@@ -13,18 +13,18 @@ inline constexpr uint32_t kRows = 1, kCols = 2;
 
 // sum over columns j of (j == column ? value : 0): the value at one column.
 struct Pick {
-  int column = -1, value = -1;                               // expressions
+  int column = -1, value = -1;  // expressions
 };
 
 // What is done in one pass over a row. A reduction, store or column sum belongs to the first pass in which all it needs is known.
 struct Pass {
-  std::vector<int> reductions;                               // expressions: row statistics completed by this pass
-  std::vector<int> stores;                                   // indices in Body::stores, of values along the row
-  std::vector<int> column_sums;                              // expressions with axes == kRows
-  std::vector<int> row_stores;                               // stores of values known before the pass, one a row
-  std::vector<int> picks;                                    // reductions that are Picks, computed before the pass
-  std::vector<int> saves, loads;                             // expensive expressions kept in scratch by this pass, taken from there
-  bool prefetches = false;                                   // the next row, while this one is computed on
+  std::vector<int> reductions;    // expressions: row statistics completed by this pass
+  std::vector<int> stores;        // indices in Body::stores, of values along the row
+  std::vector<int> column_sums;   // expressions with axes == kRows
+  std::vector<int> row_stores;    // stores of values known before the pass, one a row
+  std::vector<int> picks;         // reductions that are Picks, computed before the pass
+  std::vector<int> saves, loads;  // expensive expressions kept in scratch by this pass, taken from there
+  bool prefetches = false;        // the next row, while this one is computed on
 };
 
 // Distributes the work of a row loop (extents [rows, cols], see LoopPlan) over as few passes as its dependencies allow.
@@ -47,8 +47,8 @@ class PassPlan {
   const Body& body_;
   const std::vector<uint32_t>& varies_;
   std::vector<Pass> passes_;
-  std::vector<std::optional<Pick>> picks_;                   // by expression
-  std::vector<int> stage_;                                   // by expression: passes that must be complete before it can be computed
+  std::vector<std::optional<Pick>> picks_;  // by expression
+  std::vector<int> stage_;                  // by expression: passes that must be complete before it can be computed
 };
 
 }  // namespace athanor

@@ -66,10 +66,14 @@ Schedule ParseFields(const std::map<std::string, std::string, std::less<>>& fiel
 
 bool Fits(const Schedule& schedule, Skeleton skeleton) {
   switch (skeleton) {
-    case Skeleton::kContract: return std::holds_alternative<ContractSchedule>(schedule);
-    case Skeleton::kAttention: return std::holds_alternative<AttentionSchedule>(schedule);
-    case Skeleton::kScatter: return std::holds_alternative<ScatterSchedule>(schedule);
-    default: return std::holds_alternative<LoopSchedule>(schedule);
+    case Skeleton::kContract:
+      return std::holds_alternative<ContractSchedule>(schedule);
+    case Skeleton::kAttention:
+      return std::holds_alternative<AttentionSchedule>(schedule);
+    case Skeleton::kScatter:
+      return std::holds_alternative<ScatterSchedule>(schedule);
+    default:
+      return std::holds_alternative<LoopSchedule>(schedule);
   }
 }
 
@@ -77,7 +81,11 @@ bool Fits(const Schedule& schedule, Skeleton skeleton) {
 
 std::string ToString(const Schedule& schedule) {
   std::string text(kScheduleNames[schedule.index()]);
-  std::visit([&](const auto& s) { VisitFields(s, [&](std::string_view name, auto field) { text += fmt::format(" {}={}", name, FieldText(field)); }); }, schedule);
+  std::visit(
+      [&](const auto& s) {
+        VisitFields(s, [&](std::string_view name, auto field) { text += fmt::format(" {}={}", name, FieldText(field)); });
+      },
+      schedule);
   return text;
 }
 
@@ -89,7 +97,8 @@ Schedule ParseSchedule(std::string_view text) {
   while (words >> word) {
     const size_t equals = word.find('=');
     if (equals == std::string::npos) Fail("schedule '{}': '{}' is not name=value", text, word);
-    if (!fields.emplace(word.substr(0, equals), word.substr(equals + 1)).second) Fail("schedule '{}': '{}' is given twice", text, word);
+    if (!fields.emplace(word.substr(0, equals), word.substr(equals + 1)).second)
+      Fail("schedule '{}': '{}' is given twice", text, word);
   }
   if (kind == kScheduleNames[0]) return ParseFields<LoopSchedule>(fields, text);
   if (kind == kScheduleNames[1]) return ParseFields<ContractSchedule>(fields, text);
@@ -110,12 +119,18 @@ std::string Validate(const Schedule& schedule, const KernelPlan& plan, const Cpu
 
 Schedule DefaultSchedule(const KernelPlan& plan, const CpuTarget& cpu) {
   switch (plan.skeleton) {
-    case Skeleton::kPointwise: return DefaultPointwise(plan, cpu);
-    case Skeleton::kReduce: return DefaultReduce(plan, cpu);
-    case Skeleton::kLoopNest: return DefaultLoopNest(plan, cpu);
-    case Skeleton::kContract: return DefaultContract(plan, cpu);
-    case Skeleton::kAttention: return DefaultAttention(plan, cpu);
-    case Skeleton::kScatter: return DefaultScatter(plan, cpu);
+    case Skeleton::kPointwise:
+      return DefaultPointwise(plan, cpu);
+    case Skeleton::kReduce:
+      return DefaultReduce(plan, cpu);
+    case Skeleton::kLoopNest:
+      return DefaultLoopNest(plan, cpu);
+    case Skeleton::kContract:
+      return DefaultContract(plan, cpu);
+    case Skeleton::kAttention:
+      return DefaultAttention(plan, cpu);
+    case Skeleton::kScatter:
+      return DefaultScatter(plan, cpu);
   }
   throw InternalError("unknown skeleton");
 }

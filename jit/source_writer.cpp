@@ -4,9 +4,7 @@
 
 namespace athanor {
 
-void SourceWriter::AddLine(std::string_view line) {
-  text_.append(2 * depth_, ' ').append(line).push_back('\n');
-}
+void SourceWriter::AddLine(std::string_view line) { text_.append(2 * depth_, ' ').append(line).push_back('\n'); }
 
 void SourceWriter::OpenBlock() {
   AddLine("{");

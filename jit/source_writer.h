@@ -22,11 +22,11 @@ class SourceWriter {
     AddLine(fmt::format(format, std::forward<Args>(args)...) + " {");
     ++depth_;
   }
-  void OpenBlock();                                          // "{"
-  void Close(std::string_view after = "");                   // "}" + after
-  void Comment(std::string_view text);                       // "// text", wrapped
-  void Blank();                                              // an empty line, never two in a row
-  void Raw(std::string_view text);                           // as it is
+  void OpenBlock();                         // "{"
+  void Close(std::string_view after = "");  // "}" + after
+  void Comment(std::string_view text);      // "// text", wrapped
+  void Blank();                             // an empty line, never two in a row
+  void Raw(std::string_view text);          // as it is
 
   int depth() const { return depth_; }
   const std::string& text() const { return text_; }

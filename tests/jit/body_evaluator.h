@@ -27,7 +27,9 @@ class Memory {
   DType dtype() const { return dtype_; }
   int64_t elements() const { return elements_; }
   char* data() { return reinterpret_cast<char*>(data_.get()); }
-  bool SameBytes(const Memory& other) const { return bytes_ == other.bytes_ && std::memcmp(data_.get(), other.data_.get(), bytes_) == 0; }
+  bool SameBytes(const Memory& other) const {
+    return bytes_ == other.bytes_ && std::memcmp(data_.get(), other.data_.get(), bytes_) == 0;
+  }
   bool GuardIntact() const {
     for (int i = 0; i < kGuard; ++i) {
       if (data_.get()[bytes_ + i] != std::byte{0x5a}) return false;
@@ -37,26 +39,40 @@ class Memory {
 
   double Get(int64_t i) const {
     switch (dtype_) {
-      case DType::kF32: return At<float>(i);
-      case DType::kF64: return At<double>(i);
-      case DType::kI32: return At<int32_t>(i);
-      case DType::kI64: return static_cast<double>(At<int64_t>(i));
+      case DType::kF32:
+        return At<float>(i);
+      case DType::kF64:
+        return At<double>(i);
+      case DType::kI32:
+        return At<int32_t>(i);
+      case DType::kI64:
+        return static_cast<double>(At<int64_t>(i));
       case DType::kBF16: {
         const uint32_t bits = static_cast<uint32_t>(At<uint16_t>(i)) << 16;
         float value;
         std::memcpy(&value, &bits, 4);
         return value;
       }
-      case DType::kF16: return static_cast<double>(At<_Float16>(i));
-      default: return At<uint8_t>(i);
+      case DType::kF16:
+        return static_cast<double>(At<_Float16>(i));
+      default:
+        return At<uint8_t>(i);
     }
   }
   void Set(int64_t i, double value) {
     switch (dtype_) {
-      case DType::kF32: Put(i, static_cast<float>(value)); break;
-      case DType::kF64: Put(i, value); break;
-      case DType::kI32: Put(i, static_cast<int32_t>(value)); break;
-      case DType::kI64: Put(i, static_cast<int64_t>(value)); break;
+      case DType::kF32:
+        Put(i, static_cast<float>(value));
+        break;
+      case DType::kF64:
+        Put(i, value);
+        break;
+      case DType::kI32:
+        Put(i, static_cast<int32_t>(value));
+        break;
+      case DType::kI64:
+        Put(i, static_cast<int64_t>(value));
+        break;
       case DType::kBF16: {
         const auto single = static_cast<float>(value);
         uint32_t bits;
@@ -64,15 +80,22 @@ class Memory {
         Put(i, static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16));
         break;
       }
-      case DType::kF16: Put(i, static_cast<_Float16>(value)); break;
-      case DType::kBool: Put(i, static_cast<uint8_t>(value != 0)); break;
-      case DType::kU8: Put(i, static_cast<uint8_t>(value)); break;
+      case DType::kF16:
+        Put(i, static_cast<_Float16>(value));
+        break;
+      case DType::kBool:
+        Put(i, static_cast<uint8_t>(value != 0));
+        break;
+      case DType::kU8:
+        Put(i, static_cast<uint8_t>(value));
+        break;
     }
   }
   // Uniform in [low, high); integers are truncated.
   void Fill(std::mt19937* random, double low = -2, double high = 2) {
     std::uniform_real_distribution<double> uniform(low, high);
-    for (int64_t i = 0; i < elements_; ++i) Set(i, dtype_ == DType::kBool ? uniform(*random) > (low + high) / 2 : uniform(*random));
+    for (int64_t i = 0; i < elements_; ++i)
+      Set(i, dtype_ == DType::kBool ? uniform(*random) > (low + high) / 2 : uniform(*random));
   }
 
  private:
@@ -107,12 +130,18 @@ class BodyEvaluator {
   double Value(int id, const std::vector<int64_t>& index) {
     const Expr& expr = body_.exprs[id];
     switch (expr.kind) {
-      case Expr::Kind::kConstant: return expr.value;
-      case Expr::Kind::kIndex: return static_cast<double>(index[expr.dim]);
-      case Expr::Kind::kAccumulator: return accumulator_(index);
-      case Expr::Kind::kLoad: return args_[body_.operands[expr.operand].arg].Get(Address(body_.operands[expr.operand], index));
-      case Expr::Kind::kReduce: return Reduce(id, index);
-      case Expr::Kind::kApply: break;
+      case Expr::Kind::kConstant:
+        return expr.value;
+      case Expr::Kind::kIndex:
+        return static_cast<double>(index[expr.dim]);
+      case Expr::Kind::kAccumulator:
+        return accumulator_(index);
+      case Expr::Kind::kLoad:
+        return args_[body_.operands[expr.operand].arg].Get(Address(body_.operands[expr.operand], index));
+      case Expr::Kind::kReduce:
+        return Reduce(id, index);
+      case Expr::Kind::kApply:
+        break;
     }
     double arg[3] = {};
     for (int i = 0; i < Arity(expr.fn); ++i) arg[i] = Value(expr.args[i], index);

@@ -9,7 +9,8 @@ namespace {
 void CheckAll(const PlanBuilder& builder, double tolerance) {
   const KernelPlan plan = builder.Plan(Skeleton::kLoopNest);
   for (const CpuTarget& cpu : Targets()) {
-    for (const LoopSchedule& schedule : {LoopSchedule{}, LoopSchedule{.task_elements = 50}}) CheckLoopPlan(plan, schedule, cpu, builder.memories, tolerance);
+    for (const LoopSchedule& schedule : {LoopSchedule{}, LoopSchedule{.task_elements = 50}})
+      CheckLoopPlan(plan, schedule, cpu, builder.memories, tolerance);
   }
 }
 
@@ -39,7 +40,7 @@ TEST(CodegenCppLoopNest, AnyAxes) {
 }
 
 TEST(CodegenCppLoopNest, BatchNormOverMixedAxes) {
-  const Shape extents = {4, 6, 40};                          // normalised over dimensions 0 and 2
+  const Shape extents = {4, 6, 40};  // normalised over dimensions 0 and 2
   PlanBuilder b(extents);
   const int x = b.Load(DType::kF32, b.Contiguous()), inverse = b.Constant(1.0 / 160);
   const int mean = b.Do(Fn::kMul, b.Reduce(Fn::kAdd, x, 5), inverse), centered = b.Do(Fn::kSub, x, mean);
@@ -53,7 +54,7 @@ TEST(CodegenCppLoopNest, ReductionOfReductions) {
   const Shape extents = {5, 6, 7};
   PlanBuilder b(extents);
   const int x = b.Load(DType::kF32, b.Contiguous());
-  const int rows = b.Reduce(Fn::kAdd, x, 4);                 // varies along 0 and 1
+  const int rows = b.Reduce(Fn::kAdd, x, 4);  // varies along 0 and 1
   b.Store(b.Reduce(Fn::kMax, b.Do(Fn::kMul, rows, rows), 2), Along(extents, 1));
   CheckAll(b, 1e-5);
 }

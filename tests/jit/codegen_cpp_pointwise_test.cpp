@@ -129,7 +129,8 @@ TEST(CodegenCppPointwise, IndicesMasksAndTypes) {
   b.Store(b.Cast(x, DType::kBF16), b.Contiguous());
   b.Store(b.Cast(x, DType::kF16), b.Contiguous());
   b.Store(b.Cast(b.Load(DType::kU8, b.Contiguous(), 0, 255), DType::kF32), b.Contiguous());
-  b.Store(b.Do(Fn::kMax, b.Load(DType::kI32, b.Contiguous(), -100, 100), b.Load(DType::kI32, b.Contiguous(), -100, 100)), b.Contiguous());
+  b.Store(b.Do(Fn::kMax, b.Load(DType::kI32, b.Contiguous(), -100, 100), b.Load(DType::kI32, b.Contiguous(), -100, 100)),
+          b.Contiguous());
   CheckAll(b, 1e-6);
 }
 
@@ -189,7 +190,8 @@ TEST(CodegenCppPointwise, Instances) {
       kernel.Run(&got, 3, true);
       const double factor = 1 - got[1].Get(0);
       for (size_t i = 0; i < elements.size(); ++i) {
-        for (int64_t j = 0; j < elements[i]; ++j) ASSERT_NEAR(got[3 * i + 2].Get(j), got[3 * i].Get(j) * factor, 1e-5) << i << " " << j;
+        for (int64_t j = 0; j < elements[i]; ++j)
+          ASSERT_NEAR(got[3 * i + 2].Get(j), got[3 * i].Get(j) * factor, 1e-5) << i << " " << j;
       }
     }
   }

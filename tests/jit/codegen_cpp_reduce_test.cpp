@@ -6,7 +6,8 @@
 namespace athanor::testing {
 namespace {
 
-const LoopSchedule kSchedules[] = {{}, {.task_elements = 100, .row_chunks = 3}, {.task_elements = 1000, .streaming = true, .row_chunks = 1}};
+const LoopSchedule kSchedules[] = {
+    {}, {.task_elements = 100, .row_chunks = 3}, {.task_elements = 1000, .streaming = true, .row_chunks = 1}};
 
 void CheckAll(const PlanBuilder& builder, double tolerance) {
   const KernelPlan plan = builder.Plan(Skeleton::kReduce);
@@ -80,7 +81,8 @@ TEST_P(ReduceOfShape, AlongTheOtherDimensionOfMemory) {
   CheckAll(b, 10 * tolerance());
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, ReduceOfShape, ::testing::Combine(::testing::ValuesIn(kShapes), ::testing::Values(DType::kF32, DType::kF64)));
+INSTANTIATE_TEST_SUITE_P(Shapes, ReduceOfShape,
+                         ::testing::Combine(::testing::ValuesIn(kShapes), ::testing::Values(DType::kF32, DType::kF64)));
 
 TEST(CodegenCppReduce, CrossEntropyWithTargets) {
   for (int64_t classes : {10, 130}) {
@@ -114,7 +116,8 @@ TEST(CodegenCppReduce, SumThatPicksOneColumn) {
 
 TEST(CodegenCppReduce, IntegersNaNAndInfinity) {
   PlanBuilder b({6, 37});
-  const int x = b.Load(DType::kF32, b.Contiguous()), i = b.Load(DType::kI64, b.Contiguous(), -1000, 1000), k = b.Load(DType::kI32, b.Contiguous(), -9, 9);
+  const int x = b.Load(DType::kF32, b.Contiguous()), i = b.Load(DType::kI64, b.Contiguous(), -1000, 1000),
+            k = b.Load(DType::kI32, b.Contiguous(), -9, 9);
   b.memories[0].Set(40, NAN);
   b.memories[0].Set(80, INFINITY);
   b.memories[0].Set(148, -INFINITY);

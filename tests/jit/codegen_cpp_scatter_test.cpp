@@ -12,14 +12,16 @@ struct Case {
 };
 
 void Check(const Case& c, const CpuTarget& cpu, const ScatterSchedule& schedule) {
-  ScatterPlan scatter{.rows = c.rows, .columns = c.columns, .table_rows = c.table_rows, .dtype = c.dtype, .index_dtype = c.index_dtype};
+  ScatterPlan scatter{
+      .rows = c.rows, .columns = c.columns, .table_rows = c.table_rows, .dtype = c.dtype, .index_dtype = c.index_dtype};
   scatter.source = {0, Layout(3, {{{c.rows, c.columns + 5}}, {{c.columns, 1}}})};
   scatter.index = {1, Layout::Contiguous({c.rows})};
   scatter.out = {2, Layout::Contiguous({c.table_rows, c.columns})};
   KernelPlan plan{.skeleton = Skeleton::kScatter, .detail = scatter, .nodes = {"test"}};
   std::mt19937 random(7);
   std::vector<Memory> memories;
-  const std::pair<DType, int64_t> args[] = {{c.dtype, c.rows * (c.columns + 5) + 3}, {c.index_dtype, c.rows}, {c.dtype, c.table_rows * c.columns}};
+  const std::pair<DType, int64_t> args[] = {
+      {c.dtype, c.rows * (c.columns + 5) + 3}, {c.index_dtype, c.rows}, {c.dtype, c.table_rows * c.columns}};
   for (auto [dtype, elements] : args) {
     plan.args.push_back({.dtype = dtype, .written = plan.args.size() == 2, .elements = elements});
     memories.emplace_back(dtype, elements);
@@ -27,7 +29,8 @@ void Check(const Case& c, const CpuTarget& cpu, const ScatterSchedule& schedule)
   }
   std::vector<double> want(c.table_rows * c.columns, 0);
   for (int64_t s = 0; s < c.rows; ++s) {
-    for (int64_t j = 0; j < c.columns; ++j) want[static_cast<int64_t>(memories[1].Get(s)) * c.columns + j] += memories[0].Get(3 + s * (c.columns + 5) + j);
+    for (int64_t j = 0; j < c.columns; ++j)
+      want[static_cast<int64_t>(memories[1].Get(s)) * c.columns + j] += memories[0].Get(3 + s * (c.columns + 5) + j);
   }
   TestKernel kernel(GenerateCpp(plan, schedule, cpu), cpu);
   std::vector<Memory> got = memories, again = memories;

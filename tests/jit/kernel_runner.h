@@ -13,7 +13,7 @@
 
 namespace athanor::testing {
 
-inline const std::vector<CpuTarget>& Targets() {             // every instruction set this machine can run
+inline const std::vector<CpuTarget>& Targets() {  // every instruction set this machine can run
   static const std::vector<CpuTarget> targets = [] {
     const CpuTarget cpu = DetectCpu();
     std::vector<CpuTarget> all = {cpu};
@@ -80,7 +80,8 @@ inline void ExpectClose(const Memory& got, const Memory& want, double tolerance,
 }
 
 // Compares the kernel of a loop plan with the evaluator, and its bits over several divisions of the tasks.
-inline void CheckLoopPlan(const KernelPlan& plan, const Schedule& schedule, const CpuTarget& cpu, const std::vector<Memory>& args, double tolerance) {
+inline void CheckLoopPlan(const KernelPlan& plan, const Schedule& schedule, const CpuTarget& cpu, const std::vector<Memory>& args,
+                          double tolerance) {
   const Body& body = std::get<LoopPlan>(plan.detail).body;
   std::vector<Memory> want = args;
   BodyEvaluator(body, args).Store(&want);
@@ -92,7 +93,8 @@ inline void CheckLoopPlan(const KernelPlan& plan, const Schedule& schedule, cons
     kernel.Run(&got);
     std::vector<Memory> again = args;
     kernel.Run(&again, 7, true);
-    for (size_t i = 0; i < args.size(); ++i) EXPECT_TRUE(again[i].SameBytes(got[i])) << what << "\nother bits in pieces, arg " << i;
+    for (size_t i = 0; i < args.size(); ++i)
+      EXPECT_TRUE(again[i].SameBytes(got[i])) << what << "\nother bits in pieces, arg " << i;
   }
   for (size_t i = 0; i < args.size(); ++i) ExpectClose(got[i], want[i], tolerance, what + "\narg " + std::to_string(i));
 }

@@ -18,8 +18,9 @@ KernelSource UnaryKernel(const std::string& function, DType dtype, Isa isa, int 
   prelude.Use(function, dtype);
   const std::string type(ScalarType(dtype));
   KernelSource source;
-  source.text = prelude.Text() + "extern \"C\" void run(char* const* args, long, long, char*) {\n  for (long i = 0; i < " + std::to_string(n) +
-                "; i += " + std::to_string(lanes) + ") store((" + type + "*)args[1] + i, v_" + function + "(load((const " + type + "*)args[0] + i)));\n}\n";
+  source.text = prelude.Text() + "extern \"C\" void run(char* const* args, long, long, char*) {\n  for (long i = 0; i < " +
+                std::to_string(n) + "; i += " + std::to_string(lanes) + ") store((" + type + "*)args[1] + i, v_" + function +
+                "(load((const " + type + "*)args[0] + i)));\n}\n";
   source.phases = {{"run", 1}};
   return source;
 }
@@ -27,8 +28,15 @@ KernelSource UnaryKernel(const std::string& function, DType dtype, Isa isa, int 
 template <typename T>
 std::vector<T> Sweep() {
   using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
-  std::vector<T> values = {0, T(-0.0), std::numeric_limits<T>::infinity(), -std::numeric_limits<T>::infinity(), std::numeric_limits<T>::quiet_NaN(),
-                           std::numeric_limits<T>::denorm_min(), -std::numeric_limits<T>::denorm_min(), std::numeric_limits<T>::min(), std::numeric_limits<T>::max(),
+  std::vector<T> values = {0,
+                           T(-0.0),
+                           std::numeric_limits<T>::infinity(),
+                           -std::numeric_limits<T>::infinity(),
+                           std::numeric_limits<T>::quiet_NaN(),
+                           std::numeric_limits<T>::denorm_min(),
+                           -std::numeric_limits<T>::denorm_min(),
+                           std::numeric_limits<T>::min(),
+                           std::numeric_limits<T>::max(),
                            std::numeric_limits<T>::lowest()};
   // Every bit pattern at a stride that visits all exponents and mantissas, then the ranges where the functions bend.
   const Bits stride = static_cast<Bits>((sizeof(T) == 4 ? 1.0 : 4294967296.0) * 4099) | 1;
@@ -44,9 +52,12 @@ template <typename T>
 double UlpError(T got, long double want) {
   const T rounded = static_cast<T>(want);
   if (std::isnan(rounded) || std::isnan(got)) return std::isnan(rounded) && std::isnan(got) ? 0 : INFINITY;
-  if (std::isinf(rounded) || std::isinf(got)) {              // an overflow in the last place is one unit off
+  if (std::isinf(rounded) || std::isinf(got)) {  // an overflow in the last place is one unit off
     const long double limit = std::numeric_limits<T>::max();
-    return rounded == got ? 0 : std::abs(static_cast<long double>(std::isinf(got) ? std::copysign(limit, got) : got) - want) < limit * 1e-6L ? 1 : INFINITY;
+    return rounded == got ? 0
+           : std::abs(static_cast<long double>(std::isinf(got) ? std::copysign(limit, got) : got) - want) < limit * 1e-6L
+               ? 1
+               : INFINITY;
   }
   int exponent = std::numeric_limits<T>::min_exponent;
   if (rounded != 0) std::frexp(rounded, &exponent);
@@ -66,7 +77,7 @@ void CheckFunction(const std::string& function, const std::function<long double(
   std::vector<long double> want(n);
   for (int64_t i = 0; i < n; ++i) want[i] = exact(inputs[i]);
   for (const CpuTarget& cpu : Targets()) {
-    for (const int element : {4, 8}) {                         // the type fills a register, is half of one, or needs two
+    for (const int element : {4, 8}) {  // the type fills a register, is half of one, or needs two
       const int lanes = cpu.vector_bytes() / element;
       TestKernel kernel(UnaryKernel(function, dtype, cpu.isa, lanes, n), cpu);
       kernel.Run(&args);
@@ -80,9 +91,10 @@ void CheckFunction(const std::string& function, const std::function<long double(
       }
       T got;
       std::memcpy(&got, args[1].data() + where * sizeof(T), sizeof(T));
-      EXPECT_LE(worst, bound) << function << " " << Name(dtype) << " " << Name(cpu.isa) << " x" << lanes << " at " << inputs[where] << ": " << got << " for "
-                              << want[where];
-      ::testing::Test::RecordProperty(function + std::string(Name(dtype)) + std::string(Name(cpu.isa)) + std::to_string(lanes), std::to_string(worst));
+      EXPECT_LE(worst, bound) << function << " " << Name(dtype) << " " << Name(cpu.isa) << " x" << lanes << " at "
+                              << inputs[where] << ": " << got << " for " << want[where];
+      ::testing::Test::RecordProperty(function + std::string(Name(dtype)) + std::string(Name(cpu.isa)) + std::to_string(lanes),
+                                      std::to_string(worst));
     }
   }
 }
@@ -92,10 +104,18 @@ void CheckBoth(const std::string& function, long double (*exact)(long double), d
   CheckFunction<double>(function, [&](long double x) { return exact(x); }, bound);
 }
 
-TEST(PreludeMath, Exp) { CheckBoth("exp", [](long double x) { return std::exp(x); }, 1.1); }
-TEST(PreludeMath, Log) { CheckBoth("log", [](long double x) { return std::log(x); }, 1.1); }
-TEST(PreludeMath, Tanh) { CheckBoth("tanh", [](long double x) { return std::tanh(x); }, 3); }
-TEST(PreludeMath, Erf) { CheckBoth("erf", [](long double x) { return std::erf(x); }, 3); }
+TEST(PreludeMath, Exp) {
+  CheckBoth("exp", [](long double x) { return std::exp(x); }, 1.1);
+}
+TEST(PreludeMath, Log) {
+  CheckBoth("log", [](long double x) { return std::log(x); }, 1.1);
+}
+TEST(PreludeMath, Tanh) {
+  CheckBoth("tanh", [](long double x) { return std::tanh(x); }, 3);
+}
+TEST(PreludeMath, Erf) {
+  CheckBoth("erf", [](long double x) { return std::erf(x); }, 3);
+}
 TEST(PreludeMath, Sigmoid) {
   CheckBoth("sigmoid", [](long double x) { return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x)); }, 3);
 }
@@ -105,8 +125,9 @@ KernelSource PowKernel(DType dtype, Isa isa, int lanes, int64_t n) {
   for (const char* helper : {"load", "store", "pow"}) prelude.Use(helper, dtype);
   const std::string type(ScalarType(dtype));
   KernelSource source;
-  source.text = prelude.Text() + "extern \"C\" void run(char* const* args, long, long, char*) {\n  typedef " + type + " T;\n  for (long i = 0; i < " +
-                std::to_string(n) + "; i += " + std::to_string(lanes) + ") store((T*)args[2] + i, v_pow(load((const T*)args[0] + i), load((const T*)args[1] + i)));\n}\n";
+  source.text = prelude.Text() + "extern \"C\" void run(char* const* args, long, long, char*) {\n  typedef " + type +
+                " T;\n  for (long i = 0; i < " + std::to_string(n) + "; i += " + std::to_string(lanes) +
+                ") store((T*)args[2] + i, v_pow(load((const T*)args[0] + i), load((const T*)args[1] + i)));\n}\n";
   source.phases = {{"run", 1}};
   return source;
 }
@@ -122,7 +143,8 @@ void CheckPow() {
   }
   std::mt19937 random(3);
   std::uniform_real_distribution<double> base(0, 20), exponent(-20, 20);
-  for (int i = 0; i < 200000; ++i) bases.push_back(static_cast<T>(base(random))), exponents.push_back(static_cast<T>(exponent(random)));
+  for (int i = 0; i < 200000; ++i)
+    bases.push_back(static_cast<T>(base(random))), exponents.push_back(static_cast<T>(exponent(random)));
   while (bases.size() % 16 != 0) bases.push_back(1), exponents.push_back(1);
   const auto n = static_cast<int64_t>(bases.size());
   std::vector<Memory> args;

@@ -30,7 +30,9 @@ class RandomPlan {
     for (int e : values_) {
       if (varies[e] == 1 && Pick(2)) builder_.Store(e, Layout(0, {{{Extent(0), 1}}, {{Extent(1), 0}}}));
     }
-    if (Pick(2)) builder_.Store(builder_.Reduce(Fn::kAdd, whole, 1), Layout(0, {{{Extent(0), 0}}, {{Extent(1), varies[whole] & 2 ? 1 : 0}}}));
+    if (Pick(2))
+      builder_.Store(builder_.Reduce(Fn::kAdd, whole, 1),
+                     Layout(0, {{{Extent(0), 0}}, {{Extent(1), varies[whole] & 2 ? 1 : 0}}}));
     return builder_;
   }
 
@@ -55,7 +57,7 @@ class RandomPlan {
         dims[*d] = {{extent, 0}};
         continue;
       }
-      if (extent % 2 == 0 && Pick(3) == 0) {                 // the two halves swapped in significance
+      if (extent % 2 == 0 && Pick(3) == 0) {  // the two halves swapped in significance
         dims[*d] = {{2, stride * extent / 2}, {extent / 2, stride}};
       } else {
         dims[*d] = {{extent, stride}};
@@ -70,14 +72,23 @@ class RandomPlan {
   void Values(int loads, int functions, uint32_t axes) {
     for (int i = 0; i < loads; ++i) values_.push_back(builder_.Load(dtype_, RandomMap(i > 0)));
     values_.push_back(builder_.Constant(0.75, dtype_));
-    constexpr Fn kUnary[] = {Fn::kNeg, Fn::kAbs, Fn::kTanh, Fn::kErf, Fn::kSigmoid}, kBinary[] = {Fn::kAdd, Fn::kSub, Fn::kMul, Fn::kMax, Fn::kMin};
+    constexpr Fn kUnary[] = {Fn::kNeg, Fn::kAbs, Fn::kTanh, Fn::kErf, Fn::kSigmoid},
+                 kBinary[] = {Fn::kAdd, Fn::kSub, Fn::kMul, Fn::kMax, Fn::kMin};
     for (int i = 0; i < functions; ++i) {
       const int a = Any(), b = values_[Pick(static_cast<int>(values_.size()))];
       switch (Pick(axes ? 5 : 4)) {
-        case 0: values_.push_back(builder_.Do(kUnary[Pick(5)], a)); break;
-        case 1: values_.push_back(builder_.Do(Fn::kWhere, builder_.Do(Fn::kLt, a, b), b, values_[0])); break;
-        case 4: values_.push_back(builder_.Do(Fn::kTanh, builder_.Reduce(Pick(2) ? Fn::kAdd : Fn::kMax, a, axes))); break;
-        default: values_.push_back(builder_.Do(Fn::kTanh, builder_.Do(kBinary[Pick(5)], a, b))); break;
+        case 0:
+          values_.push_back(builder_.Do(kUnary[Pick(5)], a));
+          break;
+        case 1:
+          values_.push_back(builder_.Do(Fn::kWhere, builder_.Do(Fn::kLt, a, b), b, values_[0]));
+          break;
+        case 4:
+          values_.push_back(builder_.Do(Fn::kTanh, builder_.Reduce(Pick(2) ? Fn::kAdd : Fn::kMax, a, axes)));
+          break;
+        default:
+          values_.push_back(builder_.Do(Fn::kTanh, builder_.Do(kBinary[Pick(5)], a, b)));
+          break;
       }
     }
   }
@@ -93,7 +104,10 @@ void Check(uint32_t seed, Skeleton skeleton) {
   RandomPlan random(seed);
   const PlanBuilder builder = skeleton == Skeleton::kPointwise ? random.Pointwise() : random.Reduce();
   for (const CpuTarget& cpu : Targets()) {
-    const LoopSchedule schedule = {.task_elements = 1 << (5 + seed % 8), .unroll = 1 + static_cast<int>(seed % 3), .streaming = seed % 2 == 1, .row_chunks = 1 + static_cast<int>(seed % 5)};
+    const LoopSchedule schedule = {.task_elements = 1 << (5 + seed % 8),
+                                   .unroll = 1 + static_cast<int>(seed % 3),
+                                   .streaming = seed % 2 == 1,
+                                   .row_chunks = 1 + static_cast<int>(seed % 5)};
     CheckLoopPlan(builder.Plan(skeleton), schedule, cpu, builder.memories, random.tolerance());
   }
 }
@@ -111,7 +125,9 @@ TEST(RandomPlans, ReduceAsLoopNest) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     RandomPlan random(seed);
     const PlanBuilder builder = random.Reduce();
-    for (const CpuTarget& cpu : Targets()) CheckLoopPlan(builder.Plan(Skeleton::kLoopNest), LoopSchedule{.task_elements = 200}, cpu, builder.memories, random.tolerance());
+    for (const CpuTarget& cpu : Targets())
+      CheckLoopPlan(builder.Plan(Skeleton::kLoopNest), LoopSchedule{.task_elements = 200}, cpu, builder.memories,
+                    random.tolerance());
   }
 }
 

@@ -1,9 +1,9 @@
-#include "jit/kernel_source.h"
 #include "jit/schedule.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "jit/kernel_source.h"
 #include "ops/error.h"
 #include "tests/jit/plan_builder.h"
 
@@ -22,9 +22,15 @@ TEST(Schedule, TextAndBack) {
 
 TEST(Schedule, AnythingElseIsAnError) {
   const std::pair<const char*, const char*> cases[] = {
-      {"", "unknown kind"}, {"loops task=1", "unknown kind"}, {"scatter", "'column_block' is missing"}, {"scatter column_block", "not name=value"},
-      {"scatter column_block=x", "cannot be 'x'"}, {"scatter column_block=64 column_block=64", "given twice"}, {"scatter column_block=064", "cannot be '064'"},
-      {"scatter column_block=64 more=1", "2 fields given"}, {"scatter column_block=99999999999999999999", "cannot be"},
+      {"", "unknown kind"},
+      {"loops task=1", "unknown kind"},
+      {"scatter", "'column_block' is missing"},
+      {"scatter column_block", "not name=value"},
+      {"scatter column_block=x", "cannot be 'x'"},
+      {"scatter column_block=64 column_block=64", "given twice"},
+      {"scatter column_block=064", "cannot be '064'"},
+      {"scatter column_block=64 more=1", "2 fields given"},
+      {"scatter column_block=99999999999999999999", "cannot be"},
       {"loop task=1 unroll=1 streaming=2 row_chunks=1", "'streaming' cannot be '2'"}};
   for (const auto& [text, message] : cases) {
     try {
