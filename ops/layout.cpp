@@ -72,6 +72,32 @@ class Progressions {
   std::vector<int64_t> turned_;                              // the largest value each digit can reach
 };
 
+// The digits of a function given by its values (the first is 0), if it has any: every divisor is tried as the lowest digit.
+// Strides are not negative: address ranges are counted from the offset upwards.
+std::optional<Digits> FindDigits(const std::vector<int64_t>& values) {
+  const auto count = static_cast<int64_t>(values.size());
+  if (count == 1) return Digits{};
+  const int64_t stride = values[1];
+  if (stride < 0) return std::nullopt;
+  for (int64_t low = 2; low <= count && values[low - 1] == stride * (low - 1); ++low) {
+    if (count % low != 0) continue;
+    std::vector<int64_t> rest;
+    bool splits = true;
+    for (int64_t i = 0; i < count && splits; ++i) {
+      if (i % low == 0) rest.push_back(values[i]);
+      splits = values[i] == rest.back() + stride * (i % low);
+    }
+    if (!splits) continue;
+    if (std::optional<Digits> high = FindDigits(rest)) {
+      high->insert(high->begin(), {low, stride});
+      return high;
+    }
+  }
+  return std::nullopt;
+}
+
+constexpr int64_t kSearchedSlice = 64;                       // slices this short may wrap around digits and still have a form
+
 Digits OrUnit(Digits digits) { return digits.empty() ? Digits{{1, 0}} : digits; }
 
 }  // namespace
@@ -161,7 +187,15 @@ std::optional<Layout> Layout::Slice(int dim, int64_t start, int64_t extent, int6
   Progressions walk(Coalesce(dims_[dim]));
   std::optional<int64_t> offset = walk.Constant(start);
   std::optional<Digits> digits = walk.Walk(extent, step);
-  if (!offset || !digits || !walk.CarryFree()) return std::nullopt;
+  if (!offset) return std::nullopt;
+  if ((!digits || !walk.CarryFree()) && extent <= kSearchedSlice) {
+    std::vector<int64_t> values;
+    for (int64_t i = 0; i < extent; ++i) values.push_back(Offset(dims_[dim], start + i * step) - *offset);
+    digits = FindDigits(values);
+  } else if (!walk.CarryFree()) {
+    return std::nullopt;
+  }
+  if (!digits) return std::nullopt;
   dims[dim] = OrUnit(Coalesce(*digits));
   return Layout(offset_ + *offset, std::move(dims));
 }

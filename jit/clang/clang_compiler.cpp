@@ -76,6 +76,7 @@ class ClangCompiler final : public Compiler {
     clang::CompilerInstance compiler;
     ATHANOR_CHECK(clang::CompilerInvocation::CreateFromArgs(compiler.getInvocation(), pointers, early));
     compiler.createDiagnostics(&printer, /*ShouldOwnClient=*/false);
+    compiler.setVerboseOutputStream(message_stream);         // "1 error generated." belongs to the message, not to stderr
     compiler.getPreprocessorOpts().addRemappedFile(file, llvm::MemoryBuffer::getMemBuffer(text, file).release());
 
     llvm::SmallVector<char, 0> output;

@@ -82,6 +82,12 @@ class ImageContext final : public jitlink::JITLinkContext {
 
   llvm::Error modifyPassConfig(jitlink::LinkGraph&, jitlink::PassConfiguration& config) override {
     config.PreFixupPasses.push_back([](jitlink::LinkGraph& graph) -> llvm::Error {
+      for (const jitlink::Section& section : graph.sections()) {
+        const bool writable = static_cast<int>(section.getMemProt()) & static_cast<int>(llvm::orc::MemProt::Write);
+        if (writable && !section.empty()) {
+          return llvm::make_error<llvm::StringError>("writable data in section " + section.getName().str(), llvm::inconvertibleErrorCode());
+        }
+      }
       for (jitlink::Block* block : graph.blocks()) {
         for (const jitlink::Edge& edge : block->edges()) {
           if (edge.getKind() == jitlink::x86_64::Pointer64 || edge.getKind() == jitlink::x86_64::Pointer32 ||

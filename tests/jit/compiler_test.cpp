@@ -85,6 +85,10 @@ void ExpectFailureNaming(const std::string& text, const std::string& name) {
 TEST(ClangCompiler, RefusesExternalSymbolsAndBadSource) {
   ExpectFailureNaming("extern \"C\" int missing(); extern \"C\" int f() { return missing(); }", "missing");
   ExpectFailureNaming("int f() { return undeclared; }", "undeclared");
+  ExpectFailureNaming("static int calls; extern \"C\" int f() { return ++calls; }", "writable data");
+  ExpectFailureNaming("extern const int* const pair[]; const int one = 1, two = 2; const int* const pair[] = {&one, &two};\n"
+                      "extern \"C\" const int* const* f() { return pair; }",
+                      "section");
 }
 
 TEST(ClangCompiler, CompilesConcurrently) {
