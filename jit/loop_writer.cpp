@@ -113,6 +113,7 @@ void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string&
   auto point = [&](const std::string& at, const std::string& live) {
     emitter_->Push();
     emitter_->SetVector(dim, at, multiple, live);
+    if (before_) before_(at, live);
     body(live);
     emitter_->Pop();
   };

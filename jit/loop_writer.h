@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "jit/body_emitter.h"
@@ -23,6 +24,8 @@ class LoopWriter {
   void VectorLoop(int dim, const std::string& from, const std::string& to);
   void VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple,
                   const std::function<void(const std::string& live)>& body);
+  // Called for every vector of a VectorLoop before its stores: the caller may bind values for it.
+  void SetBefore(std::function<void(const std::string& index, const std::string& live)> before) { before_ = std::move(before); }
   // Hoists what the stores need, but for those with a partial range, which may not be computed outside it.
   void HoistStores();
   void Fence();  // after streaming stores
@@ -33,6 +36,7 @@ class LoopWriter {
   SourceWriter* out_;
   int unroll_;
   bool streaming_;
+  std::function<void(const std::string&, const std::string&)> before_;
 };
 
 }  // namespace athanor

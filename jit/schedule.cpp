@@ -34,12 +34,18 @@ static_assert(std::variant_size_v<Schedule> == std::size(kScheduleNames));
 
 std::string FieldText(int64_t value) { return std::to_string(value); }
 std::string FieldText(ContractSchedule::Maker maker) { return maker == ContractSchedule::Maker::kCpp ? "cpp" : "asmjit"; }
+std::string FieldText(ContractSchedule::Pack pack) {
+  return pack == ContractSchedule::Pack::kNone ? "none" : pack == ContractSchedule::Pack::kPhase ? "phase" : "task";
+}
 
 template <typename T>
 bool ParseField(std::string_view text, T* field) {
-  if constexpr (std::is_same_v<T, ContractSchedule::Maker>) {
-    *field = text == "asmjit" ? ContractSchedule::Maker::kAsmjit : ContractSchedule::Maker::kCpp;
-    return text == "asmjit" || text == "cpp";
+  if constexpr (std::is_enum_v<T>) {
+    for (int value = 0; value < (std::is_same_v<T, ContractSchedule::Maker> ? 2 : 3); ++value) {
+      *field = static_cast<T>(value);
+      if (text == FieldText(*field)) return true;
+    }
+    return false;
   } else {
     std::conditional_t<std::is_same_v<T, bool>, int, T> value{};
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -24,11 +24,15 @@ struct LoopSchedule {
 
 struct ContractSchedule {
   enum class Maker : uint8_t { kCpp, kAsmjit };
+  enum class Pack : uint8_t {
+    kNone,   // used where it lies
+    kPhase,  // copied as a whole before the products
+    kTask,   // copied block by block by the task that uses it
+  };
   int mr = 8;                                                // rows of the register tile
   int nv = 3;                                                // vectors of columns of the register tile
-  int64_t mc = 128, nc = 192, kc = 512;                      // cache blocks (multiples of the tile where smaller than the extent)
-  bool pack_a = false;                                       // copy A (a prologue with statistics always is)
-  bool pack_b = true;
+  int64_t mc = 128, nc = 192, kc = 512;                      // blocks: mc rows a task, nc columns at a time, kc steps at a time
+  Pack pack_a = Pack::kNone, pack_b = Pack::kPhase;
   int64_t k_split = 1;                                       // parallel partial sums over k, combined in order
   int unroll = 4;                                            // k steps of the micro-kernel's loop
   Maker maker = Maker::kCpp;

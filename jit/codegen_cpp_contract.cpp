@@ -1,0 +1,339 @@
+#include <algorithm>
+
+#include "jit/body_emitter.h"
+#include "jit/codegen_cpp.h"
+#include "jit/contract_operand.h"
+#include "jit/contract_packer.h"
+#include "jit/loop_writer.h"
+#include "jit/microkernel.h"
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+using Pack = ContractSchedule::Pack;
+
+int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t RoundUp(int64_t a, int64_t b) { return Ceil(a, b) * b; }
+
+// The kernel: a phase that packs what is packed as a whole, the tiles, and with k_split a phase that adds the partial sums.
+// A task of the tiles phase owns mc rows and nc columns (all columns when it packs A itself) of one batch, over one part of k.
+class ContractGenerator {
+ public:
+  ContractGenerator(const KernelPlan& plan, const ContractSchedule& schedule, const CpuTarget& cpu)
+      : plan_(plan),
+        contract_(std::get<ContractPlan>(plan.detail)),
+        schedule_(schedule),
+        isa_(cpu.isa),
+        lanes_(cpu.vector_bytes() / static_cast<int>(SizeOf(contract_.accumulator))),
+        prelude_(cpu.isa, lanes_),
+        type_(ScalarType(contract_.accumulator)),
+        a_(contract_.a, contract_.a_result, 1, plan.args),
+        b_(contract_.b, contract_.b_result, 2, plan.args),
+        packer_(plan, contract_, a_, b_, schedule.nv, &prelude_, &out_),
+        m_(contract_.m),
+        n_(contract_.n),
+        k_(contract_.k) {
+    k_part_ = schedule.k_split == 1 ? k_ : RoundUp(Ceil(k_, schedule.k_split), lanes_);
+    k_parts_ = std::max<int64_t>(1, Ceil(k_, std::max<int64_t>(k_part_, 1)));
+    kc_ = std::min(schedule.kc, std::max<int64_t>(k_part_, 1));
+    columns_ = schedule.pack_a == Pack::kTask ? n_ : std::min(schedule.nc, n_);
+    row_tasks_ = Ceil(m_, schedule.mc);
+    column_tasks_ = Ceil(n_, columns_);
+    if (k_parts_ > 1) {
+      where_c_ = C::kPartial, c_row_ = RoundUp(n_, lanes_);
+    } else if (k_part_ > kc_) {
+      where_c_ = C::kBlock, c_row_ = RoundUp(columns_, lanes_);
+    } else {
+      where_c_ = C::kTile, c_row_ = panel();
+    }
+  }
+
+  KernelSource Generate() {
+    KernelSource source;
+    if (contract_.batch == 0 || m_ == 0 || n_ == 0) {
+      source.text = SourceHeader(plan_, schedule_);
+      ATHANOR_CHECK(!a_.has_stores() || m_ * contract_.batch == 0);
+      return source;
+    }
+    PlaceTemporaries(&source);
+    WriteEpilogue();
+    WritePackers(&source);
+    WriteTiles(&source);
+    if (k_parts_ > 1) WriteCombine(&source);
+    source.text = SourceHeader(plan_, schedule_) + prelude_.Text() + "\n" + out_.text();
+    return source;
+  }
+
+ private:
+  enum class C { kTile, kBlock, kPartial };                  // where tiles are accumulated
+
+  int64_t panel() const { return static_cast<int64_t>(schedule_.nv) * lanes_; }
+  int64_t bytes(int64_t elements) const { return RoundUp(elements * SizeOf(contract_.accumulator), 64); }
+  int64_t BlockColumns() const { return std::min(schedule_.nc, columns_); }
+
+  // Arguments behind the plan's own; scratch offsets in bytes.
+  void PlaceTemporaries(KernelSource* source) {
+    int next = static_cast<int>(plan_.args.size());
+    auto temporary = [&](int64_t elements) {
+      source->temporary_bytes.push_back(bytes(elements));
+      return next++;
+    };
+    if (schedule_.pack_a == Pack::kPhase) packed_a_ = temporary(contract_.batch * packer_.PackedRows(m_));
+    if (schedule_.pack_b == Pack::kPhase) packed_b_ = temporary(contract_.batch * packer_.PackedColumns(n_, k_));
+    if (k_parts_ > 1) partial_ = temporary(k_parts_ * contract_.batch * m_ * c_row_ + 3 * panel());
+    int64_t scratch = 0;
+    auto place = [&](int64_t elements) {
+      const int64_t offset = scratch;
+      scratch += bytes(elements) + 64;
+      return offset;
+    };
+    // Tiles write whole vectors, and rows of A are read in whole tiles: a little room behind each block.
+    scratch_a_ = place(schedule_.pack_a == Pack::kTask ? packer_.PackedRows(std::min(schedule_.mc, RoundUp(m_, lanes_))) : 0);
+    scratch_b_ = place(schedule_.pack_b == Pack::kTask ? packer_.PackedColumns(RoundUp(BlockColumns(), panel()), kc_) : 0);
+    scratch_c_ = place(where_c_ == C::kBlock ? std::min(schedule_.mc, m_) * c_row_ + panel() : where_c_ == C::kTile ? schedule_.mr * c_row_ : c_row_);
+    scratch_sums_ = place(packer_.SumElements(schedule_.pack_a == Pack::kTask ? schedule_.mc : kPackRows));
+    source->scratch_bytes = scratch;
+  }
+
+  // Rows of C as the accumulators left them, through the epilogue.
+  void WriteEpilogue() {
+    out_.Comment("Columns [n0, n1) of `rows` rows of C, finished and stored.");
+    out_.Open("static __attribute__((noinline)) void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c)", type_);
+    DeclareArgs(plan_.args, &out_);
+    BodyEmitter emitter(contract_.epilogue, plan_.args, &prelude_, &out_);
+    LoopWriter loops(&emitter, &prelude_, &out_, 1, false);
+    prelude_.Use("load", contract_.accumulator);
+    emitter.SetIndex(0, "b");
+    loops.HoistStores();
+    out_.Open("for (long m = m0; m < m0 + rows; ++m, c += {})", c_row_);
+    emitter.Push();
+    emitter.SetIndex(1, "m");
+    loops.HoistStores();
+    loops.SetBefore([&](const std::string& index, const std::string&) {
+      for (size_t e = 0; e < contract_.epilogue.exprs.size(); ++e) {
+        if (contract_.epilogue.exprs[e].kind != Expr::Kind::kAccumulator) continue;
+        if (n_ == 1) {
+          out_.Line("const {} product = *c;", type_);
+        } else {
+          out_.Line("const {} product = load(c + ({} - n0));", VectorType(contract_.accumulator), index);
+        }
+        emitter.Bind(static_cast<int>(e), "product", n_ > 1);
+      }
+    });
+    loops.VectorLoop(2, "n0", "n1");
+    emitter.Pop();
+    out_.Close();
+    out_.Close();
+    out_.Blank();
+  }
+
+  static constexpr int64_t kPackRows = 64;                   // rows of A that one task of the pack phase copies
+
+  void WritePackers(KernelSource* source) {
+    const bool a_phase = schedule_.pack_a == Pack::kPhase, b_phase = schedule_.pack_b == Pack::kPhase;
+    if (schedule_.pack_a != Pack::kNone) packer_.WritePackA();
+    if (schedule_.pack_b != Pack::kNone) packer_.WritePackB();
+    if (!a_phase && !b_phase) return;
+    const int64_t a_chunks = a_phase ? Ceil(m_, kPackRows) : 0, b_columns = RoundUp(std::min<int64_t>(n_, 2 * panel()), panel());
+    const int64_t b_chunks = b_phase ? Ceil(n_, b_columns) : 0, batch = contract_.batch;
+    out_.Open("extern \"C\" void pack(char* const* args, long begin, long end, char* scratch)");
+    out_.Open("for (long task = begin; task < end; ++task)");
+    if (a_phase) {
+      out_.Open("if (task < {})", batch * a_chunks);
+      out_.Line("const long b = task / {0}, m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", a_chunks, kPackRows, m_);
+      out_.Line("pack_a(args, b, m0, m1, ({0}*)args[{1}] + b * {2} + {3}, ({0}*)(scratch + {4}));", type_, packed_a_, packer_.PackedRows(m_),
+                packer_.RowOffset("m0"), scratch_sums_);
+      out_.Line("continue;");
+      out_.Close();
+    }
+    if (b_phase) {
+      out_.Line("const long rest = task - {0}, b = rest / {1}, n0 = rest % {1} * {2}, n1 = n0 + {2} < {3} ? n0 + {2} : {3};", batch * a_chunks,
+                b_chunks, b_columns, n_);
+      out_.Line("pack_b(args, b, 0, {0}, n0, n1, ({1}*)args[{2}] + b * {3} + n0 * {0});", k_, type_, packed_b_, packer_.PackedColumns(n_, k_));
+    }
+    out_.Close();
+    out_.Close();
+    out_.Blank();
+    source->phases.push_back({"pack", batch * (a_chunks + b_chunks)});
+  }
+
+  // ---- tiles
+
+  Microkernel TileKernel(bool row_tail, bool column_tail) const {
+    Microkernel kernel;
+    kernel.name = std::string("tile") + (row_tail ? "_m" : "") + (column_tail ? "_n" : "");
+    kernel.dtype = contract_.accumulator;
+    kernel.mr = row_tail ? static_cast<int>(m_ % schedule_.mr) : schedule_.mr;
+    const int64_t rest = n_ % panel();
+    kernel.nv = column_tail ? static_cast<int>(Ceil(rest, lanes_)) : schedule_.nv;
+    if (schedule_.pack_a == Pack::kNone) {
+      kernel.a_row = a_.stride(1), kernel.a_step = a_.stride(2);
+    } else {
+      kernel.a_row = packer_.a_row(), kernel.a_step = packer_.a_step();
+    }
+    kernel.b_step = schedule_.pack_b == Pack::kNone ? b_.stride(1) : static_cast<int64_t>(kernel.nv) * lanes_;
+    kernel.b_tail = schedule_.pack_b == Pack::kNone && column_tail ? rest % lanes_ : 0;
+    kernel.c_row = c_row_;
+    kernel.unroll = schedule_.unroll;
+    return kernel;
+  }
+
+  void WriteMicrokernel(bool row_tail, bool column_tail) {
+    const Microkernel kernel = TileKernel(row_tail, column_tail);
+    if (schedule_.maker == ContractSchedule::Maker::kAsmjit && WriteMicrokernelAsmjit(kernel, isa_, &prelude_, &out_)) return;
+    WriteMicrokernelCpp(kernel, &prelude_, &out_);
+  }
+
+  void WriteTiles(KernelSource* source) {
+    const bool row_tails = m_ % schedule_.mr != 0, column_tails = n_ % panel() != 0;
+    const bool whole_rows = m_ >= schedule_.mr, whole_columns = n_ >= panel();
+    for (bool row_tail : {false, true}) {
+      for (bool column_tail : {false, true}) {
+        if ((row_tail ? row_tails : whole_rows) && (column_tail ? column_tails : whole_columns)) WriteMicrokernel(row_tail, column_tail);
+      }
+    }
+    const int64_t tasks = k_parts_ * contract_.batch * column_tasks_ * row_tasks_;
+    out_.Open("extern \"C\" void tiles(char* const* args, long begin, long end, char* scratch)");
+    DeclareArgs(plan_.args, &out_);
+    if (schedule_.pack_b == Pack::kTask) out_.Line("long packed = -1;");
+    out_.Open("for (long task = begin; task < end; ++task)");
+    out_.Line("const long block = task / {};", row_tasks_);
+    out_.Line("const long m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", row_tasks_, schedule_.mc, m_);
+    out_.Line("const long c0 = block % {0} * {1}, c1 = c0 + {1} < {2} ? c0 + {1} : {2};", column_tasks_, columns_, n_);
+    out_.Line("const long b = block / {0} % {1}, part = block / {2};", column_tasks_, contract_.batch, column_tasks_ * contract_.batch);
+    out_.Line("const long k_begin = part * {0}, k_end = k_begin + {0} < {1} ? k_begin + {0} : {1};", k_part_, k_);
+    if (schedule_.pack_a == Pack::kTask) {
+      out_.Line("pack_a(args, b, m0, m1, ({0}*)(scratch + {1}), ({0}*)(scratch + {2}));", type_, scratch_a_, scratch_sums_);
+    }
+    // With k = 0 the loop runs once, so that the epilogue sees zeros.
+    out_.Open("for (long k0 = k_begin; k0 == k_begin || k0 < k_end; k0 += {})", kc_);
+    out_.Line("const long k1 = k0 + {0} < k_end ? k0 + {0} : k_end;", kc_);
+    out_.Open("for (long n0 = c0; n0 < c1; n0 += {})", BlockColumns());
+    out_.Line("const long n1 = n0 + {0} < c1 ? n0 + {0} : c1;", BlockColumns());
+    WritePackTaskB();
+    out_.Open("for (long m = m0; m < m1; m += {})", schedule_.mr);
+    out_.Line("const long rows = m + {0} < m1 ? {0} : m1 - m;", schedule_.mr);
+    out_.Line("const {}* a = {};", type_, APointer());
+    out_.Open("for (long n = n0; n < n1; n += {})", panel());
+    out_.Line("const {}* bp = {};", type_, BPointer());
+    out_.Line("{}* c = {};", type_, CPointer());
+    WriteTileCall(row_tails, column_tails, whole_rows, whole_columns);
+    if (where_c_ != C::kPartial) {
+      out_.Line("if (k1 == k_end) epilogue(args, b, m, rows, n, n + {0} < {1} ? n + {0} : {1}, c);", panel(), n_);
+    }
+    for (int depth = 0; depth < 6; ++depth) out_.Close();
+    out_.Blank();
+    source->phases.push_back({"tiles", tasks});
+  }
+
+  void WritePackTaskB() {
+    if (schedule_.pack_b != Pack::kTask) return;
+    const std::string call = fmt::format("pack_b(args, b, k0, k1, n0, n1, ({}*)(scratch + {}));", type_, scratch_b_);
+    if (k_part_ > kc_ || BlockColumns() < columns_) {
+      out_.Line("{}", call);
+      return;
+    }
+    out_.Comment("Tasks that follow each other often share their columns of B.");
+    out_.Open("if (packed != block)");
+    out_.Line("{}", call);
+    out_.Line("packed = block;");
+    out_.Close();
+  }
+
+  std::string APointer() const {
+    switch (schedule_.pack_a) {
+      case Pack::kNone: return fmt::format("{} + m * {} + k0 * {}", a_.Base("b"), a_.stride(1), a_.stride(2));
+      case Pack::kPhase:
+        return fmt::format("({}*)args[{}] + b * {} + {} + k0 * {}", type_, packed_a_, packer_.PackedRows(m_), packer_.RowOffset("m"), packer_.a_step());
+      case Pack::kTask:
+        return fmt::format("({}*)(scratch + {}) + {} + k0 * {}", type_, scratch_a_, packer_.RowOffset("(m - m0)"), packer_.a_step());
+    }
+    return "";
+  }
+
+  std::string BPointer() const {
+    const std::string width = n_ % panel() == 0 ? std::to_string(panel())
+                                                : fmt::format("(n + {0} <= {1} ? {0} : {2})", panel(), n_, RoundUp(n_ % panel(), lanes_));
+    switch (schedule_.pack_b) {
+      case Pack::kNone: return fmt::format("{} + k0 * {} + n", b_.Base("b"), b_.stride(1));
+      case Pack::kPhase:
+        return fmt::format("({}*)args[{}] + b * {} + n * {} + k0 * {}", type_, packed_b_, packer_.PackedColumns(n_, k_), k_, width);
+      case Pack::kTask: return fmt::format("({}*)(scratch + {}) + (n - n0) * (k1 - k0)", type_, scratch_b_);
+    }
+    return "";
+  }
+
+  std::string CPointer() const {
+    switch (where_c_) {
+      case C::kTile: return fmt::format("({}*)(scratch + {})", type_, scratch_c_);
+      case C::kBlock: return fmt::format("({}*)(scratch + {}) + (m - m0) * {} + (n - c0)", type_, scratch_c_, c_row_);
+      case C::kPartial:
+        return fmt::format("({}*)args[{}] + ((part * {} + b) * {} + m) * {} + n", type_, partial_, contract_.batch, m_, c_row_);
+    }
+    return "";
+  }
+
+  void WriteTileCall(bool row_tails, bool column_tails, bool whole_rows, bool whole_columns) {
+    auto call = [&](bool row_tail, bool column_tail) {
+      return fmt::format("{}(a, bp, c, k1 - k0, k0 == k_begin);", TileKernel(row_tail, column_tail).name);
+    };
+    auto columns = [&](bool row_tail) {
+      if (!column_tails) return call(row_tail, false);
+      if (!whole_columns) return call(row_tail, true);
+      return fmt::format("if (n + {} <= {}) {} else {}", panel(), n_, call(row_tail, false), call(row_tail, true));
+    };
+    if (!row_tails) return out_.Line("{}", columns(false));
+    if (!whole_rows) return out_.Line("{}", columns(true));
+    out_.Open("if (rows == {})", schedule_.mr);
+    out_.Line("{}", columns(false));
+    out_.Close(" else {");
+    out_.Line("  {}", columns(true));
+    out_.Line("}}");
+  }
+
+  // Adds the parts of k, in order, and runs the epilogue.
+  void WriteCombine(KernelSource* source) {
+    const int64_t rows = 8, chunks = Ceil(m_, rows), part = contract_.batch * m_ * c_row_;
+    for (const char* helper : {"load", "store"}) prelude_.Use(helper, contract_.accumulator);
+    out_.Open("extern \"C\" void combine(char* const* args, long begin, long end, char* scratch)");
+    out_.Line("{0}* c = ({0}*)(scratch + {1});", type_, scratch_c_);
+    out_.Open("for (long task = begin; task < end; ++task)");
+    out_.Line("const long b = task / {0}, m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", chunks, rows, m_);
+    out_.Open("for (long m = m0; m < m1; ++m)");
+    out_.Line("const {0}* partial = (const {0}*)args[{1}] + (b * {2} + m) * {3};", type_, partial_, m_, c_row_);
+    out_.Open("for (long n = 0; n < {}; n += {})", c_row_, lanes_);
+    out_.Line("{} sum = load(partial + n);", VectorType(contract_.accumulator));
+    out_.Line("for (long part = 1; part < {}; ++part) sum += load(partial + part * {} + n);", k_parts_, part);
+    out_.Line("store(c + n, sum);");
+    out_.Close();
+    out_.Line("epilogue(args, b, m, 1, 0, {}, c);", n_);
+    for (int depth = 0; depth < 3; ++depth) out_.Close();
+    source->phases.push_back({"combine", contract_.batch * chunks});
+  }
+
+  const KernelPlan& plan_;
+  const ContractPlan& contract_;
+  const ContractSchedule& schedule_;
+  Isa isa_;
+  int lanes_;
+  Prelude prelude_;
+  SourceWriter out_;
+  std::string_view type_;
+  ContractOperand a_, b_;
+  ContractPacker packer_;
+  int64_t m_, n_, k_;
+  int64_t k_part_, k_parts_, kc_, columns_, row_tasks_, column_tasks_;
+  C where_c_;
+  int64_t c_row_;
+  int packed_a_ = -1, packed_b_ = -1, partial_ = -1;         // args
+  int64_t scratch_a_ = 0, scratch_b_ = 0, scratch_c_ = 0, scratch_sums_ = 0;
+};
+
+}  // namespace
+
+KernelSource GenerateCppContract(const KernelPlan& plan, const ContractSchedule& schedule, const CpuTarget& cpu) {
+  return ContractGenerator(plan, schedule, cpu).Generate();
+}
+
+}  // namespace athanor

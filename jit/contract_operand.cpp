@@ -1,0 +1,71 @@
+#include "jit/contract_operand.h"
+
+#include <algorithm>
+
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+int64_t FirstStride(const Digits& digits) {
+  const Digits coalesced = Coalesce(digits);
+  return coalesced.empty() ? 0 : coalesced[0].stride;
+}
+
+// The largest tensor that an expression reads: its layout decides how the operand is walked.
+int MainOperand(const Body& body, int result) {
+  std::vector<bool> needed(body.exprs.size());
+  needed[result] = true;
+  int main = -1;
+  size_t most = 0;
+  for (int e = result; e >= 0; --e) {
+    if (!needed[e]) continue;
+    const Expr& expr = body.exprs[e];
+    for (int arg : expr.args) {
+      if (arg >= 0) needed[arg] = true;
+    }
+    if (expr.kind != Expr::Kind::kLoad) continue;
+    size_t varying = 0;
+    for (const Digits& digits : body.operands[expr.operand].map.dims()) varying += FirstStride(digits) != 0;
+    if (varying > most) most = varying, main = expr.operand;
+  }
+  return main;
+}
+
+}  // namespace
+
+ContractOperand::ContractOperand(const Body& body, int result, int across, const std::vector<KernelArg>& args)
+    : body_(&body), result_(result), main_operand_(MainOperand(body, result)) {
+  const int k = across == 1 ? 2 : 1;
+  for (const Expr& expr : body.exprs) {
+    if (expr.kind == Expr::Kind::kApply) {
+      for (int i = 0; i < Arity(expr.fn); ++i) has_statistics_ |= body.exprs[expr.args[i]].kind == Expr::Kind::kReduce;
+    }
+  }
+  if (main_operand_ < 0) return;
+  const Layout& map = body.operands[main_operand_].map;
+  across_contiguous_ = FirstStride(map.dim(across)) == 1 && FirstStride(map.dim(k)) != 1;
+  const Expr& expr = body.exprs[result];
+  in_place_ = expr.kind == Expr::Kind::kLoad && body.operands[expr.operand].row < 0 && ValueType(expr.dtype) == expr.dtype &&
+              args[body.operands[expr.operand].arg].dtype == expr.dtype;
+  for (int d = 0; d < 3; ++d) {
+    const Digits digits = Coalesce(map.dim(d));
+    in_place_ &= d == 0 || digits.size() <= 1;
+    strides_[d] = digits.empty() ? 0 : digits[0].stride;
+  }
+}
+
+std::string ContractOperand::Base(const std::string& batch) const {
+  ATHANOR_CHECK(in_place_);
+  const Operand& operand = body_->operands[main_operand_];
+  std::string text = fmt::format("a{}", operand.arg);
+  if (operand.map.offset() != 0) text += fmt::format(" + {}", operand.map.offset());
+  int64_t below = 1;
+  for (const Digit& digit : Coalesce(operand.map.dim(0))) {
+    text += fmt::format(" + {} / {} % {} * {}", batch, below, digit.extent, digit.stride);
+    below *= digit.extent;
+  }
+  return text;
+}
+
+}  // namespace athanor

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "jit/body_emitter.h"
+#include "jit/plan.h"
+#include "jit/schedule.h"
+
+namespace athanor {
+
+// One operand of a contraction, A over [batch, m, k] or B over [batch, k, n], as the generator sees it.
+class ContractOperand {
+ public:
+  // `across`: the dimension that is not k (1 for A, 2 for B).
+  ContractOperand(const Body& body, int result, int across, const std::vector<KernelArg>& args);
+
+  const Body& body() const { return *body_; }
+  int result() const { return result_; }
+  // A plain load of the accumulator's dtype, with one stride along each dimension: usable where it lies.
+  bool in_place() const { return in_place_; }
+  // Its main tensor has unit stride across (along m or n), not along k.
+  bool across_contiguous() const { return across_contiguous_; }
+  // Reductions over k whose value the operand itself needs (a normalisation's statistics).
+  bool has_statistics() const { return has_statistics_; }
+  bool has_stores() const { return !body_->stores.empty(); }
+  int64_t stride(int dim) const { return strides_[dim]; }    // in place only
+  // "a3 + offset of batch b", in place only.
+  std::string Base(const std::string& batch) const;
+
+ private:
+  const Body* body_;
+  int result_;
+  int main_operand_ = -1;
+  bool in_place_ = false, across_contiguous_ = false, has_statistics_ = false;
+  int64_t strides_[3] = {};
+};
+
+}  // namespace athanor

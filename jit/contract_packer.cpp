@@ -1,0 +1,257 @@
+#include "jit/contract_packer.h"
+
+#include <algorithm>
+
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
+
+}  // namespace
+
+ContractPacker::ContractPacker(const KernelPlan& plan, const ContractPlan& contract, const ContractOperand& a, const ContractOperand& b,
+                               int nv, Prelude* prelude, SourceWriter* out)
+    : plan_(plan), contract_(contract), a_(a), b_(b), nv_(nv), prelude_(prelude), out_(out), lanes_(prelude->lanes()),
+      panels_(a.across_contiguous() && !a.has_statistics()), row_(RoundUp(contract.k, lanes_)) {
+  // Rows a power of two apart would fall into the same few sets of the cache.
+  if (row_ * SizeOf(dtype()) % 2048 == 0) row_ += lanes_;
+}
+
+int64_t ContractPacker::PackedRows(int64_t rows) const {
+  return panels_ ? RoundUp(rows, lanes_) * contract_.k : rows * row_;
+}
+
+int64_t ContractPacker::PackedColumns(int64_t columns, int64_t k) const { return RoundUp(columns, lanes_) * k; }
+
+std::string ContractPacker::RowOffset(const std::string& row) const {
+  if (!panels_) return fmt::format("{} * {}", row, row_);
+  return fmt::format("({0} / {1} * {2} + {0} % {1})", row, lanes_, contract_.k * lanes_);
+}
+
+int64_t ContractPacker::SumElements(int64_t rows) const {
+  int64_t sums = 0;
+  for (const Expr& expr : a_.body().exprs) sums += expr.kind == Expr::Kind::kReduce;
+  return panels_ ? sums * RoundUp(rows, lanes_) : 0;
+}
+
+void ContractPacker::WritePackA() {
+  const std::string_view type = ScalarType(dtype());
+  out_->Comment(panels_ ? fmt::format("Rows [m0, m1) of A in panels of {} rows.", lanes_) : "Rows [m0, m1) of A, one behind the other.");
+  out_->Open("static __attribute__((noinline)) void pack_a(char* const* args, long b, long m0, long m1, {0}* to, {0}* sums)", type);
+  DeclareArgs(plan_.args, out_);
+  prelude_->Use("store", dtype());
+  panels_ ? WritePanels() : WriteRows();
+  out_->Close();
+  out_->Blank();
+}
+
+// k outside, so that memory is read in order; running sums over k wait in scratch.
+void ContractPacker::WritePanels() {
+  const Body& body = a_.body();
+  BodyEmitter emitter(body, plan_.args, prelude_, out_);
+  LoopWriter loops(&emitter, prelude_, out_, 1, false);
+  emitter.SetIndex(0, "b");
+  std::vector<int> sums;
+  for (size_t e = 0; e < body.exprs.size(); ++e) {
+    if (body.exprs[e].kind != Expr::Kind::kReduce) continue;
+    ATHANOR_CHECK(body.exprs[e].fn == Fn::kAdd);
+    sums.push_back(static_cast<int>(e));
+  }
+  prelude_->Use("splat", dtype());
+  prelude_->Use("load", dtype());
+  if (!sums.empty()) {
+    out_->Line("const long width = (m1 - m0 + {0}) / {1} * {1};", lanes_ - 1, lanes_);
+    out_->Line("for (long i = 0; i < width * {}; ++i) sums[i] = 0;", sums.size());
+  }
+  out_->Open("for (long k = 0; k < {}; ++k)", contract_.k);
+  emitter.Push();
+  emitter.SetIndex(2, "k");
+  auto point = [&](const std::string& live) {
+    out_->Line("store(to + (m - m0) * {} + k * {}, {});", contract_.k, lanes_, emitter.Vector(a_.result()));
+    for (size_t s = 0; s < sums.size(); ++s) {
+      const std::string at = fmt::format("sums + width * {} + (m - m0)", s);
+      out_->Line("store({0}, load({0}) + {1});", at, emitter.Vector(body.exprs[sums[s]].args[0]));
+    }
+    static_cast<void>(live);
+  };
+  out_->Line("long m = m0;");
+  for (bool tail : {false, true}) {
+    out_->Open(fmt::runtime(tail ? "if (m < m1)" : "for (; m + {0} <= m1; m += {0})"), lanes_);
+    emitter.Push();
+    emitter.SetVector(1, "m", lanes_, tail ? "(m1 - m)" : "");
+    point(tail ? "(m1 - m)" : "");
+    emitter.Pop();
+    out_->Close();
+  }
+  emitter.Pop();
+  out_->Close();
+  if (sums.empty()) return;
+  for (bool tail : {false, true}) {
+    out_->Open(fmt::runtime(tail ? "if (m0 + (m1 - m0) / {0} * {0} < m1)" : "for (long m = m0; m + {0} <= m1; m += {0})"), lanes_);
+    if (tail) out_->Line("const long m = m0 + (m1 - m0) / {0} * {0};", lanes_);
+    emitter.Push();
+    emitter.SetVector(1, "m", lanes_, tail ? "(m1 - m)" : "");
+    for (size_t s = 0; s < sums.size(); ++s) {
+      out_->Line("const {} sum{} = load(sums + width * {} + (m - m0));", VectorType(dtype()), s, s);
+      emitter.Bind(sums[s], fmt::format("sum{}", s), true);
+    }
+    emitter.SetIndex(2, "0");
+    for (const Store& store : body.stores) emitter.EmitStore(store, false);
+    emitter.Pop();
+    out_->Close();
+  }
+}
+
+// Reductions over k grouped by how many others must be complete before.
+std::vector<std::vector<int>> ContractPacker::Stages() const {
+  const Body& body = a_.body();
+  std::vector<int> stage(body.exprs.size(), 0);
+  std::vector<std::vector<int>> stages;
+  for (size_t e = 0; e < body.exprs.size(); ++e) {
+    const Expr& expr = body.exprs[e];
+    const int arity = expr.kind == Expr::Kind::kApply ? Arity(expr.fn) : expr.kind == Expr::Kind::kReduce ? 1 : 0;
+    for (int i = 0; i < arity; ++i) stage[e] = std::max(stage[e], stage[expr.args[i]]);
+    if (expr.kind != Expr::Kind::kReduce) continue;
+    if (stages.size() <= static_cast<size_t>(stage[e])) stages.resize(stage[e] + 1);
+    stages[stage[e]++].push_back(static_cast<int>(e));
+  }
+  return stages;
+}
+
+void ContractPacker::WriteRows() {
+  const Body& body = a_.body();
+  BodyEmitter emitter(body, plan_.args, prelude_, out_);
+  LoopWriter loops(&emitter, prelude_, out_, 1, false);
+  emitter.SetIndex(0, "b");
+  out_->Open("for (long m = m0; m < m1; ++m, to += {})", row_);
+  emitter.Push();
+  emitter.SetIndex(1, "m");
+  for (const std::vector<int>& stage : Stages()) {
+    for (int e : stage) {
+      const Expr& expr = body.exprs[e];
+      prelude_->Use("splat", expr.dtype);
+      out_->Line("{0} r{1}_0 = splat({2});", VectorType(expr.dtype), e,
+                 expr.fn == Fn::kAdd ? Literal(0, expr.dtype) : LowestLiteral(expr.dtype));
+    }
+    loops.VectorLoop(2, "0", std::to_string(contract_.k), lanes_, [&](const std::string& live) {
+      for (int e : stage) {
+        const Expr& expr = body.exprs[e];
+        const std::string name = fmt::format("r{}_0", e), value = emitter.Vector(expr.args[0]);
+        if (expr.fn != Fn::kAdd) prelude_->Use("vmax", expr.dtype);
+        std::string next = expr.fn == Fn::kAdd ? fmt::format("{} + {}", name, value) : fmt::format("vmax({}, {})", name, value);
+        if (!live.empty()) {
+          prelude_->Use("select", expr.dtype);
+          prelude_->Use("iota", DType::kI32);
+          next = fmt::format("select(iota_i32() < {}, {}, {})", live, next, name);
+        }
+        out_->Line("{} = {};", name, next);
+      }
+    });
+    for (int e : stage) {
+      const Expr& expr = body.exprs[e];
+      const char* across = expr.fn == Fn::kAdd ? "sum" : "max";
+      prelude_->Use(across, expr.dtype);
+      out_->Line("const {0} r{1} = {2}(r{1}_0);", ScalarType(expr.dtype), e, across);
+      emitter.Bind(e, fmt::format("r{}", e), false);
+    }
+  }
+  emitter.Push();
+  emitter.SetIndex(2, "0");
+  for (const Store& store : body.stores) emitter.EmitStore(store, false);
+  emitter.Pop();
+  emitter.Hoist(std::vector<int>{a_.result()});
+  std::string at;
+  loops.SetBefore([&](const std::string& index, const std::string&) { at = index; });
+  loops.VectorLoop(2, "0", std::to_string(contract_.k), lanes_, [&](const std::string&) {
+    out_->Line("store(to + {}, {});", at, emitter.Vector(a_.result()));
+  });
+  emitter.Pop();
+  out_->Close();
+}
+
+void ContractPacker::WritePackB() {
+  const std::string_view type = ScalarType(dtype());
+  const int64_t panel = static_cast<int64_t>(nv_) * lanes_;
+  out_->Comment(fmt::format("Steps [k0, k1) of columns [n0, n1) of B in panels of {} columns.", panel));
+  out_->Open("static __attribute__((noinline)) void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, {}* to)", type);
+  DeclareArgs(plan_.args, out_);
+  prelude_->Use("store", dtype());
+  prelude_->Use("splat", dtype());
+  b_.across_contiguous() ? PackAlongN() : PackAlongK();
+  out_->Close();
+  out_->Blank();
+}
+
+// Where column n, step k goes, for a column inside a vector that begins a multiple of lanes into its panel.
+static std::string PanelAt(const std::string& n, const std::string& k, int64_t panel, int64_t columns, int lanes) {
+  const int64_t rest = RoundUp(columns % panel, lanes);
+  const std::string start = fmt::format("{0} / {1} * {1}", n, panel);
+  const std::string width = rest == 0 ? std::to_string(panel) : fmt::format("({} + {} <= {} ? {} : {})", start, panel, columns, panel, rest);
+  return fmt::format("to + ({0} - n0) * (k1 - k0) + ({1} - k0) * {2} + ({3} - {0})", start, k, width, n);
+}
+
+void ContractPacker::PackAlongN() {
+  const int64_t panel = static_cast<int64_t>(nv_) * lanes_;
+  BodyEmitter emitter(b_.body(), plan_.args, prelude_, out_);
+  emitter.SetIndex(0, "b");
+  out_->Open("for (long k = k0; k < k1; ++k)");
+  emitter.Push();
+  emitter.SetIndex(1, "k");
+  emitter.Hoist(std::vector<int>{b_.result()});
+  out_->Line("long n = n0;");
+  for (bool tail : {false, true}) {
+    out_->Open(fmt::runtime(tail ? "if (n < n1)" : "for (; n + {0} <= n1; n += {0})"), lanes_);
+    emitter.Push();
+    emitter.SetVector(2, "n", lanes_, tail ? "(n1 - n)" : "");
+    out_->Line("store({}, {});", PanelAt("n", "k", panel, contract_.n, lanes_), emitter.Vector(b_.result()));
+    emitter.Pop();
+    out_->Close();
+  }
+  emitter.Pop();
+  out_->Close();
+}
+
+// Squares of lanes x lanes: vectors along k, transposed in registers.
+void ContractPacker::PackAlongK() {
+  const int64_t panel = static_cast<int64_t>(nv_) * lanes_;
+  prelude_->Use("transpose", dtype());
+  BodyEmitter emitter(b_.body(), plan_.args, prelude_, out_);
+  emitter.SetIndex(0, "b");
+  out_->Open("for (long n = n0; n < n1; n += {})", lanes_);
+  out_->Line("long k = k0;");
+  for (bool tail : {false, true}) {
+    out_->Open(fmt::runtime(tail ? "if (k < k1)" : "for (; k + {0} <= k1; k += {0})"), lanes_);
+    out_->Line("{} r[{}];", VectorType(dtype()), lanes_);
+    auto rows = [&](const char* index, const char* guard) {
+      out_->Open("for (int i = 0; i < {}; ++i)", lanes_);
+      emitter.Push();
+      emitter.SetIndex(2, index);
+      emitter.SetVector(1, "k", lanes_, tail ? "(k1 - k)" : "");
+      if (*guard) out_->Line("r[i] = {}{{}};", VectorType(dtype()));
+      if (*guard) out_->Line("if ({}) break;", guard);
+      out_->Line("r[i] = {};", emitter.Vector(b_.result()));
+      emitter.Pop();
+      out_->Close();
+    };
+    if (contract_.n % lanes_ == 0) {
+      out_->Line("#pragma clang loop unroll(full)");
+      rows("(n + i)", "");
+    } else {
+      out_->Line("for (int i = 0; i < {}; ++i) r[i] = {}{{}};", lanes_, VectorType(dtype()));
+      rows("(n + i)", "n + i >= n1");
+    }
+    out_->Line("transpose(r);");
+    out_->Line("{}* at = {};", ScalarType(dtype()), PanelAt("n", "k", panel, contract_.n, lanes_));
+    const int64_t rest = RoundUp(contract_.n % panel, lanes_);
+    out_->Line("const long width = {};", rest == 0 ? std::to_string(panel)
+                                                  : fmt::format("n / {0} * {0} + {0} <= {1} ? {0} : {2}", panel, contract_.n, rest));
+    if (!tail) out_->Line("#pragma clang loop unroll(full)");
+    out_->Line("for (int i = 0; i < {}; ++i) store(at + i * width, r[i]);", tail ? "k1 - k" : std::to_string(lanes_));
+    out_->Close();
+  }
+  out_->Close();
+}
+
+}  // namespace athanor

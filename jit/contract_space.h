@@ -1,0 +1,14 @@
+#pragma once
+
+#include <vector>
+
+#include "jit/plan.h"
+#include "jit/schedule.h"
+#include "jit/target.h"
+
+namespace athanor {
+
+// Valid schedules of a contraction worth measuring, the default first, in an order that depends on the plan and the target alone.
+std::vector<ContractSchedule> ContractSpace(const KernelPlan& plan, const CpuTarget& cpu);
+
+}  // namespace athanor
