@@ -1,0 +1,186 @@
+#include <algorithm>
+
+#include "jit/attention_writer.h"
+#include "jit/codegen_cpp.h"
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
+constexpr int kTallestTile = 12;
+
+// Flash attention in the sense that scores never leave the cache (Dao et al. 2022); a task owns a block of queries of one head and
+// sees all keys at once, so the softmax needs no rescaling.
+class ForwardGenerator : AttentionWriter {
+ public:
+  ForwardGenerator(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu)
+      : AttentionWriter(plan, schedule, cpu),
+        q_("q", attention_.q, attention_.lq, attention_.d, attention_.dtype),
+        k_("k", attention_.k, attention_.lk, attention_.d, attention_.dtype),
+        v_("v", attention_.v, attention_.lk, attention_.dv, attention_.dtype),
+        y_("y", attention_.y, attention_.lq, attention_.dv, attention_.dtype),
+        block_(std::min(schedule.block_q, attention_.lq)),
+        output_row_(RoundUp(attention_.dv, lanes_)) {
+    queries_ = RoundUp(block_, lanes_);
+    if (queries_ * SizeOf(attention_.dtype) % 1024 == 0) queries_ += lanes_;
+  }
+
+  KernelSource Generate() {
+    const AttentionPlan& p = attention_;
+    if (p.batch * p.heads * p.lq * p.dv == 0) return Finish({});
+    copies_ = {PlaceScratch(q_.scratch_elements()), PlaceScratch(k_.scratch_elements()), PlaceScratch(v_.scratch_elements())};
+    packed_q_ = PlaceScratch(p.d * queries_);
+    scores_ = PlaceScratch((p.lk + kTallestTile) * queries_);
+    output_ = PlaceScratch(RoundUp(block_, kTallestTile) * output_row_);
+    inverse_ = PlaceScratch(queries_);
+    const int64_t blocks = (p.lq + block_ - 1) / block_, rest = p.lq % block_;
+    WriteBlock(block_, "block");
+    if (rest != 0) WriteBlock(rest, "last_block");
+    out_.Open("extern \"C\" void attention(char* const* args, long begin, long end, char* scratch)");
+    out_.Open("for (long task = begin; task < end; ++task)");
+    out_.Line("const long q0 = task % {0} * {1}, head = task / {0}, h = head % {2}, b = head / {2};", blocks, block_, p.heads);
+    out_.Line(fmt::runtime(rest == 0 ? "block(args, b, h, q0, scratch);"
+                                     : "q0 + {} <= {} ? block(args, b, h, q0, scratch) : last_block(args, b, h, q0, scratch);"), block_, p.lq);
+    out_.Close();
+    out_.Close();
+    return Finish({{"attention", p.batch * p.heads * blocks}});
+  }
+
+ private:
+  void WriteBlock(int64_t rows, const std::string& name) {
+    const AttentionPlan& p = attention_;
+    Product scores = ScoresProduct(rows), values = ValuesProduct(rows);
+    Prepare(scores);
+    Prepare(values);
+    WriteTransposedPacking("q_" + name, q_.stride(), rows, p.d, p.scale);
+    out_.Comment(fmt::format("{} queries of one head, from q0 on.", rows));
+    out_.Open("static __attribute__((noinline)) void {}(char* const* args, long b, long h, long q0, char* scratch)", name);
+    DeclareArgs(plan_.args, &out_);
+    q_.DefineInput("b", "h", Scratch(copies_[0]), &out_);
+    k_.DefineInput("b", "h", Scratch(copies_[1]), &out_);
+    v_.DefineInput("b", "h", Scratch(copies_[2]), &out_);
+    y_.DefineOutput("b", "h", &out_);
+    out_.Line("{0}* const s = {1};", type_, Scratch(scores_));
+    out_.Line("{0}* const inverse = {1};", type_, Scratch(inverse_));
+    out_.Line("pack_q_{}(q + q0 * {}, {});", name, q_.stride(), Scratch(packed_q_));
+    out_.Comment("S^T = K (scale Q)^T");
+    Write(scores);
+    WriteSoftmax(rows);
+    out_.Comment("O = P V");
+    Write(values);
+    WriteRows(y_, rows, p.dv, Scratch(output_), output_row_, "inverse[i]", "q0");
+    out_.Close();
+    out_.Blank();
+  }
+
+  Product ScoresProduct(int64_t rows) const {
+    Product product{.rows = attention_.lk, .columns = RoundUp(rows, lanes_), .mr = schedule_.mr, .nv = schedule_.nv,
+                    .a_row = k_.stride(), .a_step = 1, .b_step = queries_, .c_row = queries_};
+    product.a = "k", product.b = Scratch(packed_q_), product.c = "s";
+    product.steps = std::to_string(attention_.d), product.first = "1";
+    if (attention_.causal) product.condition = fmt::format("i < q0 + j + {}", static_cast<int64_t>(schedule_.nv) * lanes_);
+    return product;
+  }
+
+  Product ValuesProduct(int64_t rows) const {
+    const int nv = OutputVectors(attention_.dv);
+    Product product{.rows = rows, .columns = attention_.dv, .mr = RowsFor(nv), .nv = nv, .a_row = 1, .a_step = queries_,
+                    .b_step = v_.stride(), .c_row = output_row_, .mask_b = true};
+    product.a = "s", product.b = "v", product.c = Scratch(output_);
+    product.steps = std::to_string(attention_.lk), product.first = "1";
+    if (attention_.causal) {
+      product.from = "0", product.to = fmt::format("q0 + i + {0} < {1} ? q0 + i + {0} : {1}", product.mr, attention_.lk);
+    }
+    return product;
+  }
+
+  // Over lanes of queries: the largest score, the exponentials and their sum. The sum divides the output, not P.
+  void WriteSoftmax(int64_t rows) {
+    const AttentionPlan& p = attention_;
+    for (const char* helper : {"load", "store", "splat", "exp", "log", "select"}) Use(helper);
+    out_.Open("for (long c = 0; c < {}; c += {})", rows, lanes_);
+    out_.Line("{}* const column = s + c;", type_);
+    if (p.causal) {
+      prelude_.Use("iota", DType::kI32);
+      out_.Comment("Keys below `whole` are seen by all of these queries, keys from `keys` on by none.");
+      out_.Line("const long whole = q0 + c + 1 < {0} ? q0 + c + 1 : {0}, keys = q0 + c + {1} < {0} ? q0 + c + {1} : {0};", p.lk, lanes_);
+    } else {
+      out_.Line("const long whole = {0}, keys = {0};", p.lk);
+    }
+    out_.Line("{} top = splat({});", vector_, LowestLiteral(p.dtype));
+    auto load = fmt::format("const {} x = load(column + key * {});", vector_, queries_);
+    out_.Line("for (long key = 0; key < whole; ++key) {{ {} top = x > top ? x : top; }}", load);
+    if (p.causal) {
+      out_.Open("for (long key = whole; key < keys; ++key)");
+      out_.Line("const {0} x = select(iota_i32() < (int)(key - q0 - c), splat({1}), load(column + key * {2}));", vector_, LowestLiteral(p.dtype), queries_);
+      out_.Line("store(column + key * {}, x);", queries_);
+      out_.Line("top = x > top ? x : top;");
+      out_.Close();
+    }
+    out_.Line("{} sum = {{}};", vector_);
+    out_.Line("#pragma clang loop unroll_count(2)");
+    out_.Open("for (long key = 0; key < keys; ++key)");
+    out_.Line("const {} e = v_exp(load(column + key * {}) - top);", vector_, queries_);
+    out_.Line("store(column + key * {}, e);", queries_);
+    out_.Line("sum += e;");
+    out_.Close();
+    if (p.causal) {
+      out_.Comment("Tiles of P V reach past the diagonal.");
+      out_.Line("for (long key = keys; key < keys + {}; ++key) store(column + key * {}, {}{{}});", kTallestTile, queries_, vector_);
+    }
+    out_.Line("store(inverse + c, 1 / sum);");
+    if (p.lse.arg >= 0) {
+      out_.Line("const {} lse = top + v_log(sum);", vector_);
+      const std::string at = fmt::format("a{} + {} + {} + {}", p.lse.arg, p.lse.map.offset(), DigitsText(p.lse.map.dim(0), "b"), DigitsText(p.lse.map.dim(1), "h"));
+      const int64_t tail = rows % lanes_;
+      const std::string count = tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, rows, tail);
+      out_.Line("for (long l = 0; l < {}; ++l) ({})[{}] = lse[l];", count, at, DigitsText(p.lse.map.dim(2), "(q0 + c + l)"));
+    }
+    out_.Close();
+  }
+
+  AttentionRows q_, k_, v_, y_;
+  int64_t block_, output_row_;
+  std::vector<int64_t> copies_;
+  int64_t packed_q_ = 0, scores_ = 0, output_ = 0, inverse_ = 0;
+};
+
+}  // namespace
+
+KernelSource GenerateCppAttentionForward(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu) {
+  return ForwardGenerator(plan, schedule, cpu).Generate();
+}
+
+KernelSource GenerateCppAttention(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu) {
+  const bool backward = std::get<AttentionPlan>(plan.detail).backward;
+  return backward ? GenerateCppAttentionBackward(plan, schedule, cpu) : GenerateCppAttentionForward(plan, schedule, cpu);
+}
+
+std::string ValidateAttention(const AttentionSchedule& schedule, const KernelPlan&, const CpuTarget& cpu) {
+  if (schedule.block_q < 1 || schedule.block_k < 1) return "a block is empty";
+  if (schedule.mr < 1 || schedule.mr > kTallestTile || schedule.nv < 1) return "the register tile is empty or too tall";
+  if (TileRegisters(schedule.mr, schedule.nv) > cpu.vector_registers()) return "the register tile needs too many registers";
+  return "";
+}
+
+AttentionSchedule DefaultAttention(const KernelPlan& plan, const CpuTarget& cpu) {
+  const AttentionPlan& attention = std::get<AttentionPlan>(plan.detail);
+  const int64_t lanes = cpu.vector_bytes() / SizeOf(attention.dtype), vectors = (attention.lq + lanes - 1) / lanes;
+  const bool wide = cpu.isa == Isa::kAvx512;
+  AttentionSchedule schedule;
+  // Narrow tiles waste less along the diagonal.
+  schedule.nv = static_cast<int>(std::clamp<int64_t>(vectors, 1, wide && !attention.causal ? 4 : 2));
+  schedule.mr = std::min(kTallestTile, (cpu.vector_registers() - 1 - schedule.nv) / schedule.nv);
+  // Blocks of scores that fit in half of the L2 cache.
+  const int64_t room = cpu.l2_bytes / 2 / SizeOf(attention.dtype);
+  auto block = [&](int64_t extent, int64_t other, int64_t least) {
+    const int64_t fits = std::max(least, room / std::max<int64_t>(other, 1) / least * least);
+    return std::max<int64_t>(1, std::min<int64_t>(extent, std::min<int64_t>(fits, 128)));
+  };
+  schedule.block_q = block(attention.lq, attention.lk, lanes);
+  schedule.block_k = block(attention.lk, 2 * attention.lq, 8);
+  return schedule;
+}
+
+}  // namespace athanor
