@@ -141,7 +141,7 @@ class Fuser {
       NodeId producer = Producer(v);
       if (producer != kNone && closure.count(producer)) {
         const bool whole = Elements(v) == size && Elements(Result(n)) == size && Invert(views_[v].layout, size).has_value();
-        const bool part = IsCopy(n) && producer == result_.clusters[cluster].anchor && IsColumnRange(v, cluster);
+        const bool part = IsCopy(n) && Elements(Root(v)) == size && IsColumnRange(v, cluster);
         if (!whole && !part) return false;
         follows = true;
       } else if (producer != kNone && DependsOnClosure(producer, closure, cluster)) {

@@ -156,7 +156,7 @@ class PlanBuilder {
         if (std::optional<Layout> map = FollowerMap(n, maps)) {
           maps[n] = *map;
         } else {
-          StoreRange(n, plan, &builder);
+          StoreRange(n, plan, maps, &builder);
           continue;
         }
       }
@@ -179,10 +179,11 @@ class PlanBuilder {
   }
 
   // A copy of a range of the contraction's columns.
-  void StoreRange(NodeId n, const ContractPlan& plan, BodyBuilder* builder) {
+  void StoreRange(NodeId n, const ContractPlan& plan, const std::map<NodeId, Layout>& maps, BodyBuilder* builder) {
     const ViewOf& view = views_[graph_.node(n).inputs[0]];
+    const auto leader = maps.find(graph_.value(view.root).producer);
     std::optional<RangeInverse> range = InvertRange(view.layout, plan.batch * plan.m, plan.n);
-    if (!range) throw NeedsStorage{Result(n)};
+    if (!range || leader == maps.end() || !SameMap(leader->second, builder->Identity())) throw NeedsStorage{Result(n)};
     std::optional<Layout> rows = Layout(0, {range->row}).Compose(Layout::Contiguous({plan.batch, plan.m}));
     if (!rows) throw NeedsStorage{Result(n)};
     const Layout map(0, {rows->dim(0), rows->dim(1), range->column});

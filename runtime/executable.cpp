@@ -59,7 +59,7 @@ struct Job {
   int64_t scratch_stride;
 };
 
-void RunTasks(void* context, long begin, long end, int worker) {
+void RunTasks(void* context, int64_t begin, int64_t end, int worker) {
   const Job& job = *static_cast<const Job*>(context);
   job.run(job.args, begin, end, job.scratch + worker * job.scratch_stride);
 }
@@ -92,14 +92,14 @@ void Executable::Impl::Build(const Options& options, const std::vector<InPlace>&
   report.fuse_ms = MillisecondsSince(start);
 
   start = Clock::now();
-  const int threads = options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = options.threads > 0 ? options.threads : DefaultThreads();
   CpuTarget cpu = DetectCpu();
   if (options.isa) cpu = Restrict(cpu, *options.isa);
   SetPerfMap(options.perf_map);
   const std::unique_ptr<Cache> cache = Cache::Open(options.cache_directory, LogWarning);
   KernelLoader loader(cpu, cache.get(), options.no_jit, options.dump_directory);
   pool = std::make_shared<WorkerPool>(threads);
-  const std::vector<Schedule> schedules = ChooseSchedules(program, options, loader, *cache, *pool);
+  const std::vector<Schedule> schedules = ChooseSchedules(program, cpu, threads, options.tune, *cache);
   std::vector<ScheduledPlan> plans;
   for (size_t i = 0; i < program.kernels.size(); ++i) plans.push_back({&program.kernels[i], schedules[i]});
   for (auto& kernel : loader.Load(plans, threads)) launches.push_back({std::move(kernel), {}});

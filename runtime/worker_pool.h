@@ -1,0 +1,51 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace athanor {
+
+// Threads that share the tasks of one loop at a time: fork-join, with the calling thread as worker 0. Made for loops of tens of
+// microseconds: workers spin for a moment before they sleep, and a loop is over when its tasks are, whether or not every
+// worker woke up for it. So an oversubscribed machine slows the pool down no more than its share, and a process forked
+// from this one (which has no workers) still gets its loops done.
+class WorkerPool {
+ public:
+  // Does tasks [begin, end) as worker `worker`, 0 <= worker < threads(). Must not throw.
+  using TaskFn = void(void* context, int64_t begin, int64_t end, int worker);
+
+  // `threads` counts the caller: 1 starts no thread. REQUIRES: threads >= 1.
+  explicit WorkerPool(int threads);
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  // Calls `fn` for disjoint ranges that cover [0, tasks), in any order and on any worker; returns when all are done. May be called
+  // from several threads (their loops take turns), but not from within a task.
+  void ParallelFor(int64_t tasks, TaskFn* fn, void* context);
+
+ private:
+  void Work(int worker);
+  bool Claim(uint32_t loop, uint32_t& unclaimed);
+  void RunChunks(uint32_t loop, int worker);
+
+  std::mutex mutex_;                                         // one loop at a time
+  // The loop, published by claims_.
+  std::atomic<TaskFn*> fn_{nullptr};
+  std::atomic<void*> context_{nullptr};
+  std::atomic<int64_t> tasks_{0};
+  std::atomic<uint32_t> chunks_{0};
+  alignas(64) std::atomic<uint64_t> claims_{0};              // the loop's number << 32 | unclaimed chunks
+  alignas(64) std::atomic<uint32_t> loop_{0};                // the loop's number, for sleeping on; odd: shutting down
+  alignas(64) std::atomic<uint32_t> done_{0};                // chunks finished
+  std::vector<std::thread> workers_;
+};
+
+// The CPUs this process may run on.
+int DefaultThreads();
+
+}  // namespace athanor

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "ops/graph.h"
+#include "ops/host_tensor.h"
+#include "ops/op.h"
+#include "ops/reference.h"
+#include "runtime/executable.h"
+#include "runtime/index_check.h"
+
+namespace athanor {
+
+// Random inputs: normal floats, indices within the range of their uses.
+inline std::vector<HostTensor> RandomInputs(const Graph& graph, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<double> normal;
+  std::vector<int64_t> extents(graph.inputs().size(), 3);
+  for (const IndexUse& use : FindIndexUses(graph)) extents[use.input] = use.extent;
+  std::vector<HostTensor> inputs;
+  for (size_t i = 0; i < graph.inputs().size(); ++i) {
+    const TensorDesc& desc = graph.desc(graph.inputs()[i]);
+    const double scale = desc.rank() == 2 && desc.shape[1] > 0 ? 1 / std::sqrt(static_cast<double>(desc.shape[1])) : 1;
+    HostTensor tensor(desc.dtype, desc.shape);
+    for (int64_t e = 0; e < tensor.elements(); ++e) {
+      tensor.Set(e, IsFloat(desc.dtype) ? scale * normal(random) : static_cast<double>(random() % std::max<int64_t>(extents[i], 1)));
+    }
+    inputs.push_back(std::move(tensor));
+  }
+  return inputs;
+}
+
+// Runs the executable on dense inputs, spread where the graph's input has strides.
+inline std::vector<HostTensor> RunExecutable(Executable& executable, const Graph& graph, const std::vector<HostTensor>& inputs) {
+  std::vector<HostTensor> strided, outputs;
+  std::vector<const void*> in;
+  std::vector<void*> out;
+  strided.reserve(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const TensorDesc& desc = graph.desc(graph.inputs()[i]);
+    if (desc.contiguous()) {
+      in.push_back(inputs[i].data());
+      continue;
+    }
+    HostTensor spread(desc.dtype, {desc.storage_elements()});
+    const Layout layout = Layout::Strided(desc.shape, desc.strides);
+    Digits flat;
+    for (int d = layout.rank() - 1; d >= 0; --d) flat.insert(flat.end(), layout.dim(d).begin(), layout.dim(d).end());
+    for (int64_t e = 0; e < inputs[i].elements(); ++e) spread.Set(Offset(flat, e), inputs[i].Get(e));
+    strided.push_back(std::move(spread));
+    in.push_back(strided.back().data());
+  }
+  for (const NamedValue& output : graph.outputs()) {
+    outputs.emplace_back(graph.desc(output.value).dtype, graph.desc(output.value).shape);
+    for (int64_t e = 0; e < outputs.back().elements(); ++e) outputs.back().Set(e, 7);  // whatever is not written shows
+  }
+  for (HostTensor& tensor : outputs) out.push_back(tensor.data());
+  executable.Run(in, out);
+  return outputs;
+}
+
+// The largest difference between two tensors, relative to the largest magnitude of the first.
+inline double RelativeError(const HostTensor& expected, const HostTensor& actual) {
+  double scale = 1e-30, error = 0;
+  for (int64_t e = 0; e < expected.elements(); ++e) scale = std::max(scale, std::abs(expected.Get(e)));
+  for (int64_t e = 0; e < expected.elements(); ++e) {
+    const double difference = std::abs(expected.Get(e) - actual.Get(e));
+    if (!(difference <= error)) error = std::isnan(difference) && std::isnan(expected.Get(e)) ? error : difference;
+  }
+  return error / scale;
+}
+
+inline double Tolerance(DType dtype) { return dtype == DType::kF64 ? 1e-11 : 3e-5; }
+
+inline void ExpectEqualsReference(const Graph& graph, const Options& options, uint32_t seed) {
+  const std::vector<HostTensor> inputs = RandomInputs(graph, seed);
+  const std::vector<HostTensor> expected = Interpret(graph, inputs);
+  const std::unique_ptr<Executable> executable = Executable::Compile(graph, options);
+  const std::vector<HostTensor> actual = RunExecutable(*executable, graph, inputs);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const std::string& name = graph.outputs()[i].name;
+    EXPECT_LE(RelativeError(expected[i], actual[i]), Tolerance(expected[i].desc().dtype)) << graph.name() << ": " << name;
+  }
+}
+
+}  // namespace athanor

@@ -1,0 +1,80 @@
+// Products with everything that is fused into them, over odd sizes.
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+#include "ops/fragment.h"
+#include "ops/gradient.h"
+#include "tests/runtime/comparison.h"
+
+namespace athanor {
+namespace {
+
+Graph Read(const std::string& inputs, const std::string& nodes, const std::string& outputs) {
+  return ReadFragment(fmt::format(R"({{"format": "athanor.fragment/1", "name": "t", "inputs": [{}], "nodes": [{}], "outputs": [{}]}})", inputs,
+                                  nodes, outputs), "test");
+}
+
+std::string Input(const std::string& name, const std::string& shape, const std::string& dtype = "f32") {
+  return fmt::format(R"({{"name": "{}", "dtype": "{}", "shape": [{}], "grad": true}})", name, dtype, shape);
+}
+
+void ExpectBoth(const Graph& graph) {
+  for (std::optional<Isa> isa : {std::optional<Isa>(), std::optional(Isa::kAvx2)}) {
+    Options options;
+    options.isa = isa;
+    options.threads = 2;
+    ExpectEqualsReference(graph, options, 1);
+    ExpectEqualsReference(Gradient(graph), options, 2);
+  }
+}
+
+class Products : public testing::TestWithParam<std::tuple<int, int, int>> {};
+
+TEST_P(Products, Matmul) {
+  const auto [m, n, k] = GetParam();
+  for (const char* dtype : {"f32", "f64"}) {
+    ExpectBoth(Read(Input("a", fmt::format("{},{}", m, k), dtype) + "," + Input("b", fmt::format("{},{}", k, n), dtype),
+                    R"({"op": "matmul", "inputs": ["a", "b"], "outputs": ["c"]})", R"("c")"));
+  }
+}
+
+TEST_P(Products, LayerNormLinearGeluResidual) {
+  const auto [m, n, k] = GetParam();
+  ExpectBoth(Read(Input("x", fmt::format("{},{}", m, k)) + "," + Input("g", fmt::format("{}", k)) + "," + Input("h", fmt::format("{}", k)) + "," +
+                      Input("w", fmt::format("{},{}", n, k)) + "," + Input("b", fmt::format("{}", n)) + "," + Input("r", fmt::format("{},{}", m, n)),
+                  fmt::format(R"({{"op": "layer_norm", "inputs": ["x", "g", "h"], "outputs": ["y"], "attrs": {{"normalized_shape": [{}]}}}},
+                     {{"op": "linear", "inputs": ["y", "w", "b"], "outputs": ["z"]}}, {{"op": "gelu", "inputs": ["z"], "outputs": ["u"]}},
+                     {{"op": "add", "inputs": ["u", "r"], "outputs": ["v"]}})", k), R"("v")"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, Products,
+                         testing::Values(std::tuple(1, 1, 1), std::tuple(8, 48, 32), std::tuple(17, 33, 65), std::tuple(64, 128, 16),
+                                         std::tuple(5, 100, 3), std::tuple(130, 7, 1100), std::tuple(3, 1, 50), std::tuple(40, 200, 2100)));
+
+TEST(Products, BatchedWithBroadcast) {
+  ExpectBoth(Read(Input("a", "2,1,9,20") + "," + Input("b", "3,20,35"), R"({"op": "matmul", "inputs": ["a", "b"], "outputs": ["c"]})", R"("c")"));
+}
+
+TEST(Products, HeadsAreStoredInPlace) {
+  const Graph graph = Read(Input("x", "2,5,32") + "," + Input("w", "96,32") + "," + Input("b", "96"),
+      R"({"op": "linear", "inputs": ["x", "w", "b"], "outputs": ["y"]}, {"op": "reshape", "inputs": ["y"], "outputs": ["r"], "attrs": {"shape": [2, 5, 3, 2, 16]}},
+         {"op": "permute", "inputs": ["r"], "outputs": ["p"], "attrs": {"dims": [2, 0, 3, 1, 4]}},
+         {"op": "unbind", "inputs": ["p"], "outputs": ["q", "k", "v"], "attrs": {"dim": 0}},
+         {"op": "contiguous", "inputs": ["q"], "outputs": ["cq"]}, {"op": "contiguous", "inputs": ["k"], "outputs": ["ck"]},
+         {"op": "contiguous", "inputs": ["v"], "outputs": ["cv"]})", R"("cq", "ck", "cv")");
+  ExpectBoth(graph);
+  EXPECT_EQ(Executable::Compile(graph, Options())->report().kernels.size(), 1u);
+}
+
+TEST(Products, PatchEmbeddingIsOneProduct) {
+  const Graph graph = Read(Input("x", "2,3,12,8") + "," + Input("w", "20,3,4,4") + "," + Input("b", "20"),
+      R"({"op": "conv2d", "inputs": ["x", "w", "b"], "outputs": ["y"], "attrs": {"stride": [4, 4]}},
+         {"op": "flatten", "inputs": ["y"], "outputs": ["f"], "attrs": {"start_dim": 2}},
+         {"op": "transpose", "inputs": ["f"], "outputs": ["t"], "attrs": {"dim0": 1, "dim1": 2}})", R"("t")");
+  ExpectBoth(graph);
+  EXPECT_EQ(Executable::Compile(graph, Options())->report().kernels.size(), 1u);
+}
+
+}  // namespace
+}  // namespace athanor
