@@ -159,6 +159,11 @@ std::vector<TensorDesc> InferClamp(const OpCall& call) {
   if (call.has(1) && low != -kNoBound) Fail("clamp: min is given both as an input and as an attribute");
   if (call.has(2) && high != kNoBound) Fail("clamp: max is given both as an input and as an attribute");
   if (!call.has(1) && !call.has(2) && low == -kNoBound && high == kNoBound) Fail("clamp: neither min nor max is given");
+  for (const auto& [name, bound] : {std::pair{"min", low}, {"max", high}}) {
+    if (!IsFloat(x.dtype) && std::isfinite(bound) && bound != std::trunc(bound)) {
+      Fail("clamp: {} is {}, expected an integer for an input of dtype {}", name, bound, Name(x.dtype));
+    }
+  }
   Shape shape = x.shape;
   for (int i = 1; i <= 2; ++i) {
     if (!call.has(i)) continue;

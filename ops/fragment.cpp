@@ -207,6 +207,7 @@ class FragmentReader {
     for (const Json& output : List(json["outputs"], node.place + " outputs")) {
       node.outputs.push_back(NameOf(output, node.place + " outputs"));
     }
+    if (node.outputs.empty()) Refuse(node.place, "names no outputs");
     if (!json.contains("attrs")) return node;
     if (!json["attrs"].is_object()) Refuse(node.place, "attrs is no object");
     for (const auto& [key, value] : json["attrs"].items()) {
