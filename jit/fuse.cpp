@@ -35,6 +35,7 @@ class Fuser {
     for (NodeId n = 0; n < NodeCount(); ++n) {
       if (IsFree(n) && Kind(n) == OpKind::kReduce) AttachSideSum(n);
     }
+    chains_.clear();                                         // what is free has changed
     FindMembers();
     for (NodeId n = 0; n < NodeCount(); ++n) {
       if (member_[n]) JoinLoop(n);
@@ -102,33 +103,43 @@ class Fuser {
     result_.cluster_of[n] = cluster;
   }
 
-  // True when computing `from` needs, directly or not, something that `cluster` computes.
-  bool DependsOn(NodeId from, int cluster) const {
+  // Walks all that computing `start` needs, directly or not; a node of a cluster needs what any of the cluster needs. True when
+  // `found` holds for a node on the way.
+  template <typename Found>
+  bool Reaches(const std::vector<NodeId>& start, const Found& found) const {
     std::vector<bool> seen(graph_.nodes().size());
     std::vector<NodeId> work;
     auto push = [&](NodeId n) {
       if (n != kNone && !seen[n]) seen[n] = true, work.push_back(n);
     };
-    push(from);
+    for (NodeId n : start) push(n);
     while (!work.empty()) {
-      NodeId n = work.back();
+      const NodeId n = work.back();
       work.pop_back();
-      int c = ClusterOf(n);
-      if (c == cluster) return true;
-      auto expand = [&](NodeId m) {
-        for (ValueId v : At(m).inputs) {
-          if (v != kNone) push(Producer(v));
-        }
-      };
-      expand(n);
-      if (c < 0) continue;
-      for (const std::vector<NodeId>* list : {&result_.clusters[c].nodes, &result_.clusters[c].prologue, &result_.clusters[c].side_sums}) {
-        for (NodeId m : *list) {
-          if (!seen[m]) seen[m] = true, expand(m);
-        }
+      if (found(n)) return true;
+      for (ValueId v : At(n).inputs) {
+        if (v != kNone) push(Producer(v));
       }
+      if (ClusterOf(n) < 0) continue;
+      for (NodeId m : MembersOf(result_.clusters[ClusterOf(n)])) push(m);
     }
     return false;
+  }
+
+  static std::vector<NodeId> MembersOf(const Cluster& cluster) {
+    std::vector<NodeId> members = cluster.nodes;
+    members.insert(members.end(), cluster.prologue.begin(), cluster.prologue.end());
+    members.insert(members.end(), cluster.side_sums.begin(), cluster.side_sums.end());
+    return members;
+  }
+
+  bool DependsOn(NodeId from, int cluster) const {
+    return Reaches({from}, [&](NodeId n) { return ClusterOf(n) == cluster; });
+  }
+
+  // True when the cluster needs `node`, which is not in it: taking the node in would close a cycle through another cluster.
+  bool AlreadyNeeds(const Cluster& cluster, NodeId node) const {
+    return Reaches(MembersOf(cluster), [&](NodeId n) { return n == node; });
   }
 
   // ---- 1. epilogues
@@ -151,30 +162,9 @@ class Fuser {
     return follows;
   }
 
+  // The closure is not in the cluster yet: look for both.
   bool DependsOnClosure(NodeId from, const std::set<NodeId>& closure, int cluster) const {
-    // Nodes of the closure are not in the cluster yet: look for them as well.
-    std::vector<bool> seen(graph_.nodes().size());
-    std::vector<NodeId> work{from};
-    seen[from] = true;
-    while (!work.empty()) {
-      NodeId n = work.back();
-      work.pop_back();
-      int c = ClusterOf(n);
-      if (c == cluster || closure.count(n)) return true;
-      auto expand = [&](NodeId m) {
-        for (ValueId v : At(m).inputs) {
-          NodeId p = v == kNone ? kNone : Producer(v);
-          if (p != kNone && !seen[p]) seen[p] = true, work.push_back(p);
-        }
-      };
-      expand(n);
-      if (c >= 0) {
-        for (NodeId m : result_.clusters[c].nodes) {
-          if (!seen[m]) seen[m] = true, expand(m);
-        }
-      }
-    }
-    return false;
+    return Reaches({from}, [&](NodeId n) { return ClusterOf(n) == cluster || closure.count(n) > 0; });
   }
 
   bool IsColumnRange(ValueId v, int cluster) const {
@@ -250,6 +240,8 @@ class Fuser {
     const ValueId a = At(contract.anchor).inputs[0];
     const Shape& shape = graph_.desc(a).shape;
     const int64_t k = shape.back(), rows = k == 0 ? 0 : Product(shape) / k;
+    // Only in front of a value that is recomputed from one tensor; what takes more reads is better stored by the loop that reduces.
+    if (!IsInlinable(Producer(a)) || FullLeaves(Producer(a)) > 1) return;
     std::set<NodeId> behind;
     CollectFree(a, &behind);
     std::set<NodeId> taken;
@@ -264,6 +256,9 @@ class Fuser {
         if (statistic) taken.insert(n);
       }
     }
+    // Not where the product also needs, by way of another kernel, what is computed from the statistics.
+    const auto outside = [&](NodeId n) { return ClusterOf(n) >= 0 && ClusterOf(n) != cluster && Reaches({n}, [&](NodeId m) { return taken.count(m) > 0; }); };
+    if (Reaches({contract.anchor}, outside)) return;
     for (NodeId n : taken) {
       contract.prologue.push_back(n);
       result_.cluster_of[n] = cluster;
@@ -282,7 +277,7 @@ class Fuser {
       const ValueId a = At(contract.anchor).inputs[0];
       if (Root(a) != Root(input) || graph_.desc(a).rank() != 2) continue;
       auto summed = KeptByReduced(reduction, views_[input].layout);
-      if (!summed || !SameMap(*summed, views_[a].layout)) continue;
+      if (!summed || !SameMap(*summed, views_[a].layout) || AlreadyNeeds(contract, n)) continue;
       contract.side_sums.push_back(n);
       result_.cluster_of[n] = c;
       return;
@@ -409,7 +404,7 @@ class Fuser {
 
   bool TryJoin(NodeId n, int c, const std::set<ValueId>& reads, bool depends) {
     Cluster& loop = result_.clusters[c];
-    if (MustStore(n) || MustStore(loop.nodes[0]) || !Fits(n, loop, depends)) return false;
+    if (MustStore(n) || MustStore(loop.nodes[0]) || !Fits(n, loop, depends) || AlreadyNeeds(loop, n)) return false;
     for (ValueId root : reads) {
       NodeId producer = graph_.value(root).producer;
       if (producer != kNone && ClusterOf(producer) != c && DependsOn(producer, c)) return false;
@@ -469,10 +464,7 @@ class Fuser {
     Needs needs;
     std::set<NodeId> seen;
     std::vector<NodeId> work;
-    const Cluster& cluster = result_.clusters[c];
-    for (const std::vector<NodeId>* list : {&cluster.nodes, &cluster.prologue, &cluster.side_sums}) {
-      work.insert(work.end(), list->begin(), list->end());
-    }
+    work = MembersOf(result_.clusters[c]);
     while (!work.empty()) {
       NodeId n = work.back();
       work.pop_back();
