@@ -241,7 +241,9 @@ class Fuser {
     const Shape& shape = graph_.desc(a).shape;
     const int64_t k = shape.back(), rows = k == 0 ? 0 : Product(shape) / k;
     // Only in front of a value that is recomputed from one tensor; what takes more reads is better stored by the loop that reduces.
-    if (!IsInlinable(Producer(a)) || FullLeaves(Producer(a)) > 1) return;
+    const NodeId top = Producer(a);
+    if (!IsInlinable(top) || NeedsMemory(top) || FullLeaves(top) > 1) return;
+    if (HasExpensive(top) && readers_[Result(top)].size() > 1) return;
     std::set<NodeId> behind;
     CollectFree(a, &behind);
     std::set<NodeId> taken;
@@ -263,6 +265,7 @@ class Fuser {
       contract.prologue.push_back(n);
       result_.cluster_of[n] = cluster;
     }
+    if (!taken.empty()) carried_.insert(top);
   }
 
   // A sum over the rows of a stored value, where a contraction reads that value as A with k = rows.
@@ -358,7 +361,7 @@ class Fuser {
     for (NodeId n = NodeCount() - 1; n >= 0; --n) {
       if (!IsFree(n)) continue;
       uses_[n] = ReadingKernels(n);
-      member_[n] = NeedsMemory(n) || StoringIsCheaper(n, uses_[n]);
+      member_[n] = NeedsMemory(n) || (!carried_.count(n) && StoringIsCheaper(n, uses_[n]));
     }
   }
 
@@ -519,6 +522,7 @@ class Fuser {
   const std::vector<Overwrite>& overwrites_;
   std::vector<bool> live_, member_;
   std::vector<int> uses_;
+  std::set<NodeId> carried_;                                 // recomputed by a contraction from statistics of its own
   std::vector<std::vector<NodeId>> readers_;                 // by root
   std::set<ValueId> output_roots_;
   std::map<NodeId, Chain> chains_;
