@@ -1,0 +1,175 @@
+"""Computes fragments ("athanor.fragment/1", as parsed JSON) with PyTorch: an oracle that shares no code with Athanor."""
+import math
+from typing import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16, "f64": torch.float64,
+          "i32": torch.int32, "i64": torch.int64, "u8": torch.uint8, "bool": torch.bool}
+FLOATS = ("f32", "bf16", "f16", "f64")
+TENSOR_OPERANDS = {"maximum", "minimum", "eq", "lt", "gt", "where"}       # these take no Python numbers in every position
+OF_TORCH = {"add", "sub", "mul", "div", "neg", "abs", "exp", "log", "sqrt", "rsqrt", "pow", "tanh", "erf", "sigmoid", "relu",
+            "maximum", "minimum", "where", "eq", "lt", "gt", "clamp", "sum", "mean", "amax", "matmul", "tril",
+            "softmax", "log_softmax"}
+OF_TENSOR = {"transpose", "flatten", "unsqueeze", "contiguous", "select", "narrow", "unbind", "split", "chunk"}
+OF_FUNCTIONAL = {"gelu", "silu", "linear", "conv2d", "scaled_dot_product_attention", "embedding", "cross_entropy", "nll_loss",
+                 "mse_loss", "one_hot"}
+
+
+def _adamw(inputs: list[torch.Tensor], attrs: dict) -> list[torch.Tensor]:
+    step, lr, *tensors = inputs
+    groups = [tensors[i:i + 4] for i in range(0, len(tensors), 4)]
+    decay = attrs.get("decay") or [1] * len(groups)
+    results = []
+    for (param, grad, exp_avg, exp_avg_sq), decays in zip(groups, decay):
+        param = torch.nn.Parameter(param.detach().clone())
+        optimizer = torch.optim.AdamW([param], lr=float(lr), betas=(attrs.get("beta1", 0.9), attrs.get("beta2", 0.999)),
+                                      eps=attrs.get("eps", 1e-8), weight_decay=attrs.get("weight_decay", 0.01) * decays)
+        param.grad = grad.detach().clone()
+        optimizer.state[param] = {"step": torch.tensor(float(step) - 1), "exp_avg": exp_avg.detach().clone(),
+                                  "exp_avg_sq": exp_avg_sq.detach().clone()}
+        optimizer.step()
+        results += [param.detach(), optimizer.state[param]["exp_avg"], optimizer.state[param]["exp_avg_sq"]]
+    return results
+
+
+def _sgd(inputs: list[torch.Tensor], attrs: dict) -> list[torch.Tensor]:
+    lr, *tensors = inputs
+    momentum = attrs.get("momentum", 0.0)
+    width = 3 if momentum else 2
+    groups = [tensors[i:i + width] for i in range(0, len(tensors), width)]
+    decay = attrs.get("decay") or [1] * len(groups)
+    results = []
+    for (param, grad, *buffer), decays in zip(groups, decay):
+        param = torch.nn.Parameter(param.detach().clone())
+        optimizer = torch.optim.SGD([param], lr=float(lr), momentum=momentum, nesterov=attrs.get("nesterov", False),
+                                    weight_decay=attrs.get("weight_decay", 0.0) * decays)
+        param.grad = grad.detach().clone()
+        if momentum:
+            optimizer.state[param]["momentum_buffer"] = buffer[0].detach().clone()
+        optimizer.step()
+        results += [param.detach()] + ([optimizer.state[param]["momentum_buffer"]] if momentum else [])
+    return results
+
+
+def apply(op: str, inputs: list, attrs: dict):
+    """One node: tensors, numbers and None in, a tensor or a sequence of tensors out."""
+    if op in TENSOR_OPERANDS:
+        dtype = next(x.dtype for x in reversed(inputs) if isinstance(x, torch.Tensor))
+        inputs = [x if isinstance(x, torch.Tensor) else torch.tensor(x, dtype=dtype) for x in inputs]
+    if op in OF_TORCH:
+        return getattr(torch, op)(*inputs, **attrs)
+    if op in OF_TENSOR:
+        return getattr(inputs[0], op)(**attrs)
+    if op in OF_FUNCTIONAL:
+        return getattr(F, op)(*inputs, **attrs)
+    if op in ("layer_norm", "rms_norm"):
+        attrs = dict(attrs)
+        return getattr(F, op)(inputs[0], attrs.pop("normalized_shape"), *inputs[1:], **attrs)
+    special: dict[str, Callable] = {
+        "cast": lambda: inputs[0].to(DTYPES[attrs["dtype"]]),
+        "reshape": lambda: inputs[0].reshape(attrs["shape"]),
+        "permute": lambda: inputs[0].permute(attrs["dims"]),
+        "expand": lambda: inputs[0].expand(attrs["size"]),
+        "squeeze": lambda: inputs[0].squeeze(tuple(np.atleast_1d(attrs["dim"]).tolist())) if "dim" in attrs else inputs[0].squeeze(),
+        "slice": lambda: inputs[0][(slice(None),) * (attrs.get("dim", 0) % inputs[0].ndim)
+                                   + (slice(attrs.get("start"), attrs.get("end"), attrs.get("step", 1)),)],
+        "index_select": lambda: torch.index_select(inputs[0], attrs["dim"], inputs[1]),
+        "gather": lambda: torch.gather(inputs[0], attrs["dim"], inputs[1]),
+        "cat": lambda: torch.cat(inputs, **attrs),
+        "adamw": lambda: _adamw(inputs, attrs),
+        "sgd": lambda: _sgd(inputs, attrs),
+    }
+    if op not in special:
+        raise ValueError(f"the oracle does not know the op {op}")
+    return special[op]()
+
+
+def evaluate(fragment: dict, inputs: dict[str, torch.Tensor], visit: Callable | None = None) -> dict[str, torch.Tensor]:
+    """The outputs by name. `visit(node, values)` is called before each node."""
+    values = dict(inputs)
+    for node in fragment["nodes"]:
+        if visit:
+            visit(node, values)
+        operands = [values[x] if isinstance(x, str) else x for x in node["inputs"]]
+        result = apply(node["op"], operands, node.get("attrs", {}))
+        values.update(zip(node["outputs"], result if isinstance(result, (tuple, list)) else [result], strict=True))
+    return {name: values[name] for name in fragment["outputs"]}
+
+
+def evaluate_with_gradients(fragment: dict, inputs: dict[str, torch.Tensor],
+                            output_gradients: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The outputs, and grad.NAME for each input that asks for its gradient."""
+    wanted = [x["name"] for x in fragment["inputs"] if x.get("grad")]
+    inputs = {name: x.detach().clone().requires_grad_(name in wanted) for name, x in inputs.items()}
+    outputs = evaluate(fragment, inputs)
+    reached = [name for name, y in outputs.items() if y.requires_grad]
+    gradients = [None] * len(wanted)
+    if reached and wanted:
+        gradients = torch.autograd.grad([outputs[n] for n in reached], [inputs[n] for n in wanted],
+                                        [output_gradients[n].to(outputs[n].dtype) for n in reached], allow_unused=True)
+    results = {name: y.detach() for name, y in outputs.items()}
+    for name, gradient in zip(wanted, gradients):
+        results["grad." + name] = torch.zeros_like(inputs[name]) if gradient is None else gradient
+    return results
+
+
+def index_bounds(fragment: dict) -> dict[str, int]:
+    """For each integer input that picks rows, directly or through views, how many rows there are."""
+    source = {x["name"]: x["name"] for x in fragment["inputs"]}
+    bounds: dict[str, int] = {}
+
+    def visit(node: dict, values: dict) -> None:
+        op, names, attrs = node["op"], node["inputs"], node.get("attrs", {})
+        rows = None
+        if op == "embedding":
+            rows = (names[0], values[names[1]].shape[0])
+        elif op in ("cross_entropy", "nll_loss"):
+            rows = (names[1], values[names[0]].shape[1 if values[names[0]].ndim > 1 else 0])
+        elif op in ("index_select", "gather"):
+            rows = (names[1], values[names[0]].shape[attrs["dim"]])
+        elif op == "one_hot":
+            rows = (names[0], attrs["num_classes"])
+        if rows and rows[0] in source:
+            bounds[source[rows[0]]] = min(rows[1], bounds.get(source[rows[0]], rows[1]))
+        if op in ("reshape", "flatten", "contiguous", "cast", "transpose", "unsqueeze", "squeeze") and names[0] in source:
+            source[node["outputs"][0]] = source[names[0]]
+
+    plain = {x["name"]: torch.full(x["shape"], float(x["dtype"] in FLOATS), dtype=DTYPES[x["dtype"]]) for x in fragment["inputs"]}
+    evaluate(fragment, plain, visit)
+    return bounds
+
+
+def random_inputs(fragment: dict, ranges: dict[str, tuple[float, float]], seed: int) -> dict[str, torch.Tensor]:
+    """Standard normal data, weights scaled by their fan-in, unless `ranges` names an interval; indices within their bounds."""
+    random = np.random.default_rng(seed)
+    bounds = index_bounds(fragment)
+    tensors = {}
+    for given in fragment["inputs"]:
+        name, dtype, shape = given["name"], DTYPES[given["dtype"]], given["shape"]
+        if name in ranges:
+            data = random.uniform(*ranges[name], shape)
+            data = data if dtype.is_floating_point else np.floor(data)
+        elif dtype.is_floating_point:
+            weight = name.endswith("weight") and len(shape) > 1
+            data = random.standard_normal(shape) / math.sqrt(math.prod(shape[1:]) if weight else 1)
+        else:
+            data = random.integers(0, bounds.get(name, 2 if dtype == torch.bool else 5), shape)
+        tensors[name] = torch.from_numpy(np.array(data)).to(dtype)
+    return tensors
+
+
+def to_numpy(x: torch.Tensor) -> np.ndarray:
+    """bf16 and f16 travel as their bits."""
+    x = x.detach().contiguous()
+    return x.view(torch.int16).numpy().view(np.uint16) if x.dtype in (torch.bfloat16, torch.float16) else x.numpy()
+
+
+def from_numpy(x: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    if dtype in (torch.bfloat16, torch.float16):
+        if x.dtype != np.uint16:
+            raise ValueError(f"dtype {x.dtype}, expected uint16 bits of {dtype}")
+        return torch.from_numpy(x.view(np.int16).copy()).view(dtype)
+    return torch.from_numpy(np.array(x))
