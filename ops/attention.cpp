@@ -1,6 +1,7 @@
 #include "ops/attention.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -65,70 +66,72 @@ Shape OutputShape(const Shape& q, const Shape& v) {
 // --- references ------------------------------------------------------------------------------------------------------
 
 // The scaled score of one query and key.
-double Score(const AttentionForm& form, const HostTensor& q, const HostTensor& k, int64_t batch, int64_t i, int64_t j) {
+double Score(const AttentionForm& form, const double* q, const double* k) {
   double sum = 0;
-  for (int64_t c = 0; c < form.d; ++c) {
-    sum += q.Get((batch * form.lq + i) * form.d + c) * k.Get((batch * form.lk + j) * form.d + c);
-  }
+  for (int64_t c = 0; c < form.d; ++c) sum += q[c] * k[c];
   return sum * form.scale;
 }
 
 // y, and lse where it is wanted.
-void Forward(const AttentionForm& form, const HostTensor& q, const HostTensor& k, const HostTensor& v, HostTensor& y, HostTensor* lse) {
+void Forward(const AttentionForm& form, std::span<const HostTensor* const> in, HostTensor& y, HostTensor* lse) {
+  const std::vector<double> q = in[0]->ToDoubles(), k = in[1]->ToDoubles(), v = in[2]->ToDoubles();
+  std::vector<double> result(static_cast<size_t>(y.elements()));
   for (int64_t row = 0; row < form.batch * form.lq; ++row) {
-    const int64_t batch = row / form.lq, i = row % form.lq;
-    std::vector<double> p(static_cast<size_t>(form.Keys(i)));
+    const int64_t first_key = row / form.lq * form.lk, keys = form.Keys(row % form.lq);
+    std::vector<double> p(static_cast<size_t>(keys));
     double top = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (size_t j = 0; j < p.size(); ++j) top = std::max(top, p[j] = Score(form, q, k, batch, i, static_cast<int64_t>(j)));
+    for (int64_t j = 0; j < keys; ++j) {
+      top = std::max(top, p[j] = Score(form, q.data() + row * form.d, k.data() + (first_key + j) * form.d));
+    }
     for (double& x : p) sum += x = std::exp(x - top);
-    for (int64_t c = 0; c < form.dv; ++c) {
-      double dot = 0;
-      for (size_t j = 0; j < p.size(); ++j) dot += p[j] * v.Get((batch * form.lk + static_cast<int64_t>(j)) * form.dv + c);
-      y.Set(row * form.dv + c, p.empty() ? 0 : dot / sum);
+    for (int64_t j = 0; j < keys; ++j) {
+      for (int64_t c = 0; c < form.dv; ++c) result[row * form.dv + c] += p[j] / sum * v[(first_key + j) * form.dv + c];
     }
     if (lse) lse->Set(row, top + std::log(sum));
   }
+  y.Assign(result);
+}
+
+AttentionForm FormOf(const OpCall& call, const HostTensor& q, const HostTensor& k, const HostTensor& v) {
+  return FormOf(q.desc().shape, k.desc().shape, v.desc().shape, call.attrs);
 }
 
 void ReferencePublic(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
-  const AttentionForm form = FormOf(in[0]->desc().shape, in[1]->desc().shape, in[2]->desc().shape, call.attrs);
-  Forward(form, *in[0], *in[1], *in[2], out[0], nullptr);
+  Forward(FormOf(call, *in[0], *in[1], *in[2]), in, out[0], nullptr);
 }
 
 void ReferenceCore(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
-  const AttentionForm form = FormOf(in[0]->desc().shape, in[1]->desc().shape, in[2]->desc().shape, call.attrs);
-  Forward(form, *in[0], *in[1], *in[2], out[0], &out[1]);
+  Forward(FormOf(call, *in[0], *in[1], *in[2]), in, out[0], &out[1]);
 }
 
 // With p = exp(score - lse) and D = sum(dy * y): dv = p^T dy, ds = p * (dy v^T - D), dq = scale * ds k, dk = scale * ds^T q.
 void ReferenceBackward(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
-  const HostTensor &dy = *in[0], &q = *in[1], &k = *in[2], &v = *in[3], &y = *in[4], &lse = *in[5];
-  const AttentionForm form = FormOf(q.desc().shape, k.desc().shape, v.desc().shape, call.attrs);
-  std::vector<double> dq(static_cast<size_t>(out[0].elements())), dk(static_cast<size_t>(out[1].elements())),
-      dv(static_cast<size_t>(out[2].elements()));
+  const AttentionForm form = FormOf(call, *in[1], *in[2], *in[3]);
+  std::array<std::vector<double>, 6> operand;
+  for (size_t i = 0; i < 6; ++i) operand[i] = in[i]->ToDoubles();
+  const auto& [dy, q, k, v, y, lse] = operand;
+  std::array<std::vector<double>, 3> result;
+  for (size_t i = 0; i < 3; ++i) result[i].resize(static_cast<size_t>(out[i].elements()));
+  auto& [dq, dk, dv] = result;
   for (int64_t row = 0; row < form.batch * form.lq; ++row) {
-    const int64_t batch = row / form.lq, i = row % form.lq;
     double mean = 0;
-    for (int64_t c = 0; c < form.dv; ++c) mean += dy.Get(row * form.dv + c) * y.Get(row * form.dv + c);
-    for (int64_t j = 0; j < form.Keys(i); ++j) {
-      const int64_t key = batch * form.lk + j;
-      const double p = std::exp(Score(form, q, k, batch, i, j) - lse.Get(row));
+    for (int64_t c = 0; c < form.dv; ++c) mean += dy[row * form.dv + c] * y[row * form.dv + c];
+    for (int64_t j = 0; j < form.Keys(row % form.lq); ++j) {
+      const int64_t key = row / form.lq * form.lk + j;
+      const double p = std::exp(Score(form, q.data() + row * form.d, k.data() + key * form.d) - lse[row]);
       double dp = 0;
       for (int64_t c = 0; c < form.dv; ++c) {
-        dp += dy.Get(row * form.dv + c) * v.Get(key * form.dv + c);
-        dv[key * form.dv + c] += p * dy.Get(row * form.dv + c);
+        dp += dy[row * form.dv + c] * v[key * form.dv + c];
+        dv[key * form.dv + c] += p * dy[row * form.dv + c];
       }
       const double ds = p * (dp - mean) * form.scale;
       for (int64_t c = 0; c < form.d; ++c) {
-        dq[row * form.d + c] += ds * k.Get(key * form.d + c);
-        dk[key * form.d + c] += ds * q.Get(row * form.d + c);
+        dq[row * form.d + c] += ds * k[key * form.d + c];
+        dk[key * form.d + c] += ds * q[row * form.d + c];
       }
     }
   }
-  const std::vector<double>* sums[] = {&dq, &dk, &dv};
-  for (size_t o = 0; o < 3; ++o) {
-    for (int64_t index = 0; index < out[o].elements(); ++index) out[o].Set(index, (*sums[o])[index]);
-  }
+  for (size_t i = 0; i < 3; ++i) out[i].Assign(result[i]);
 }
 
 // --- shape rules -----------------------------------------------------------------------------------------------------

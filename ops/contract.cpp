@@ -31,15 +31,25 @@ std::vector<TensorDesc> InferContract(const OpCall& call) {
   return {{call.in(0).dtype, shape}};
 }
 
+// c += a b for row-major a [m, k] and b [k, n]; each sum runs over k in order.
+void AddProduct(const double* a, const double* b, double* c, int64_t m, int64_t k, int64_t n) {
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t p = 0; p < k; ++p) {
+      for (int64_t j = 0; j < n; ++j) c[i * n + j] += a[i * k + p] * b[p * n + j];
+    }
+  }
+}
+
 void ReferenceContract(const OpCall&, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
   const Shape& a = in[0]->desc().shape;
   const int64_t m = a[a.size() - 2], k = a.back(), n = out[0].desc().shape.back();
-  for (int64_t index = 0; index < out[0].elements(); ++index) {
-    const int64_t batch = index / (m * n), row = index / n % m, column = index % n;
-    double sum = 0;
-    for (int64_t p = 0; p < k; ++p) sum += in[0]->Get((batch * m + row) * k + p) * in[1]->Get((batch * k + p) * n + column);
-    out[0].Set(index, sum);
+  const std::vector<double> left = in[0]->ToDoubles(), right = in[1]->ToDoubles();
+  std::vector<double> result(static_cast<size_t>(out[0].elements()));
+  const int64_t batches = Product({a.begin(), a.end() - 2});
+  for (int64_t batch = 0; batch < batches; ++batch) {
+    AddProduct(left.data() + batch * m * k, right.data() + batch * k * n, result.data() + batch * m * n, m, k, n);
   }
+  out[0].Assign(result);
 }
 
 std::vector<ValueId> GradientContract(Graph& graph, const Node& node, std::span<const ValueId> grads,
@@ -116,17 +126,18 @@ int64_t MatrixOffset(int64_t index, const Shape& core, const Shape& shape) {
 void ReferenceMatmul(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
   const MatmulForm form = FormOf(call.op.name, in[0]->desc().shape, in[1]->desc().shape);
   const int64_t m = form.a[form.a.size() - 2], k = form.a.back(), n = form.b.back();
-  Shape batch = form.out;
-  batch.resize(std::max(form.a.size(), form.b.size()) - 2);
+  const size_t rank = std::max(form.a.size(), form.b.size()) - 2;
+  Shape batch(form.out.begin(), form.out.begin() + static_cast<std::ptrdiff_t>(rank));
+  const int64_t batches = Product(batch);
   batch.insert(batch.end(), {m, n});
-  for (int64_t index = 0; index < out[0].elements(); ++index) {
-    const int64_t row = index / n % m, column = index % n;
-    const int64_t a = MatrixOffset(index / (m * n), batch, form.a) + row * k;
-    const int64_t b = MatrixOffset(index / (m * n), batch, form.b) + column;
-    double sum = 0;
-    for (int64_t p = 0; p < k; ++p) sum += in[0]->Get(a + p) * in[1]->Get(b + p * n);
-    out[0].Set(index, sum);
+  const std::vector<double> left = in[0]->ToDoubles(), right = in[1]->ToDoubles();
+  std::vector<double> result(static_cast<size_t>(out[0].elements()));
+  for (int64_t index = 0; index < batches; ++index) {
+    const double* a = left.data() + MatrixOffset(index, batch, form.a);
+    const double* b = right.data() + MatrixOffset(index, batch, form.b);
+    AddProduct(a, b, result.data() + index * m * n, m, k, n);
   }
+  out[0].Assign(result);
 }
 
 // An operand in the product's form: vectors become matrices, batches broadcast or fold into rows.
@@ -188,14 +199,18 @@ std::vector<TensorDesc> InferLinear(const OpCall& call) {
 }
 
 void ReferenceLinear(const OpCall&, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
-  const int64_t n = in[1]->desc().shape[0], k = in[1]->desc().shape[1];
-  const HostTensor* bias = in.size() > 2 ? in[2] : nullptr;
-  for (int64_t index = 0; index < out[0].elements(); ++index) {
-    const int64_t row = index / n, column = index % n;
-    double sum = bias ? bias->Get(column) : 0;
-    for (int64_t p = 0; p < k; ++p) sum += in[0]->Get(row * k + p) * in[1]->Get(column * k + p);
-    out[0].Set(index, sum);
+  const int64_t n = in[1]->desc().shape[0], k = in[1]->desc().shape[1], rows = n == 0 ? 0 : out[0].elements() / n;
+  const std::vector<double> x = in[0]->ToDoubles(), weight = in[1]->ToDoubles();
+  std::vector<double> transposed(weight.size()), result(static_cast<size_t>(out[0].elements()));
+  for (int64_t column = 0; column < n; ++column) {
+    for (int64_t p = 0; p < k; ++p) transposed[p * n + column] = weight[column * k + p];
   }
+  if (in.size() > 2) {
+    const std::vector<double> bias = in[2]->ToDoubles();
+    for (int64_t row = 0; row < rows; ++row) std::copy(bias.begin(), bias.end(), result.begin() + row * n);
+  }
+  AddProduct(x.data(), transposed.data(), result.data(), rows, k, n);
+  out[0].Assign(result);
 }
 
 bool Has(const Node& node, size_t i) { return node.inputs.size() > i && node.inputs[i] != kNone; }

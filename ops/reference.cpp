@@ -21,6 +21,18 @@ void CheckInput(const Value& value, const HostTensor& given) {
   }
 }
 
+// The node after which each value is read no more; kNone for those that no node reads. Outputs are kept to the end.
+std::vector<NodeId> LastReaders(const Graph& graph) {
+  std::vector<NodeId> last(graph.values().size(), kNone);
+  for (NodeId n = 0; n < static_cast<NodeId>(graph.nodes().size()); ++n) {
+    for (const ValueId v : graph.node(n).inputs) {
+      if (v != kNone) last[v] = n;
+    }
+  }
+  for (const NamedValue& output : graph.outputs()) last[output.value] = static_cast<NodeId>(graph.nodes().size());
+  return last;
+}
+
 }  // namespace
 
 std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs) {
@@ -34,13 +46,20 @@ std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor
   for (ValueId v = 0; v < static_cast<ValueId>(graph.values().size()); ++v) {
     if (graph.value(v).constant) tensors[v] = &(computed[v] = Scalar(graph.value(v)));
   }
-  for (const Node& node : graph.nodes()) {
+  const std::vector<NodeId> last = LastReaders(graph);
+  for (NodeId n = 0; n < static_cast<NodeId>(graph.nodes().size()); ++n) {
+    const Node& node = graph.node(n);
     std::vector<const HostTensor*> in;
     for (ValueId v : node.inputs) in.push_back(v == kNone ? nullptr : tensors[v]);
     std::vector<HostTensor> out;
     for (ValueId v : node.outputs) out.emplace_back(graph.desc(v).dtype, graph.desc(v).shape);
     node.op->reference({*node.op, graph, node.inputs, node.attrs}, in, out);
-    for (size_t i = 0; i < out.size(); ++i) tensors[node.outputs[i]] = &(computed[node.outputs[i]] = std::move(out[i]));
+    for (size_t i = 0; i < out.size(); ++i) {
+      if (last[node.outputs[i]] != kNone) tensors[node.outputs[i]] = &(computed[node.outputs[i]] = std::move(out[i]));
+    }
+    for (const ValueId v : node.inputs) {
+      if (v != kNone && last[v] == n) computed.erase(v);
+    }
   }
   std::vector<HostTensor> outputs;
   for (const NamedValue& output : graph.outputs()) outputs.push_back(*tensors[output.value]);
