@@ -51,9 +51,9 @@ void CheckOperands(const OpCall& call, int first) {
                     std::equal(q.shape.begin(), q.shape.end() - 2, v.shape.begin()) && k.shape[rank - 1] == q.shape[rank - 1] &&
                     k.shape[rank - 2] == v.shape[rank - 2];
   if (!fits) {
+    const std::string_view batch = rank == 3 && !call.op.internal ? "" : "batch, ";
     Fail("{}: query, key and value have shapes {}, {} and {}, expected [{}heads, Lq, D], [{}heads, Lk, D] and [{}heads, Lk, DV]",
-         call.op.name, ToString(q.shape), ToString(k.shape), ToString(v.shape), rank == 3 ? "" : "batch, ", rank == 3 ? "" : "batch, ",
-         rank == 3 ? "" : "batch, ");
+         call.op.name, ToString(q.shape), ToString(k.shape), ToString(v.shape), batch, batch, batch);
   }
 }
 

@@ -79,6 +79,7 @@ void ReferenceSoftmax(const OpCall& call, std::span<const HostTensor* const> in,
 std::vector<ValueId> DecomposeSoftmax(Graph& graph, const Node& node) {
   Emit emit(graph);
   const DType dtype = emit.desc(node.inputs[0]).dtype;
+  if (emit.desc(node.inputs[0]).elements() == 0) return {node.inputs[0]};        // also where there is no largest element
   const int64_t dim = Dim(node.op->name, node.attrs, emit.shape(node.inputs[0]));
   const Exponentials row = EmitExponentials(emit, emit.Cast(node.inputs[0], ComputeType(dtype)), dim);
   const ValueId y = node.op->name == "softmax" ? emit.Mul(row.exp, emit.Div(1.0, row.sum)) : emit.Sub(row.shifted, emit.Log(row.sum));

@@ -1,0 +1,80 @@
+#include "ops/conv.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ops/decompose.h"
+#include "ops/error.h"
+#include "ops/gradient.h"
+#include "tests/ops/op_checker.h"
+
+namespace athanor {
+namespace {
+
+using testing::HasSubstr;
+using Ints = std::vector<int64_t>;
+
+HostTensor F64(Shape shape, uint64_t seed) { return RandomTensor(DType::kF64, std::move(shape), seed); }
+
+HostTensor Counting(Shape shape) {
+  HostTensor tensor(DType::kF64, std::move(shape));
+  for (int64_t i = 0; i < tensor.elements(); ++i) tensor.Set(i, static_cast<double>(i + 1));
+  return tensor;
+}
+
+TEST(Conv, KnownWindows) {
+  const HostTensor x = Counting({1, 1, 3, 3}), ones = TensorOf(DType::kF64, {1, 1, 2, 2}, {1, 1, 1, 1});
+  ExpectValues(ResultsOf({"conv2d", {x, ones}})[0], {12, 16, 24, 28});
+  ExpectValues(ResultsOf({"conv2d", {x, ones, TensorOf(DType::kF64, {1}, {100})}, {{"stride", Ints{2, 1}}}})[0], {112, 116});
+  ExpectValues(ResultsOf({"conv2d", {x, ones}, {{"dilation", Ints{2}}}})[0], {1 + 3 + 7 + 9});
+  ExpectValues(ResultsOf({"conv2d", {x, ones}, {{"padding", int64_t{1}}, {"stride", int64_t{2}}}})[0], {1, 2 + 3, 4 + 7, 5 + 6 + 8 + 9});
+}
+
+TEST(Conv, GroupsSeeTheirOwnChannels) {
+  const HostTensor x = TensorOf(DType::kF64, {1, 4, 1, 1}, {1, 10, 100, 1000});
+  const HostTensor weight = TensorOf(DType::kF64, {2, 2, 1, 1}, {1, 2, 3, 4});
+  ExpectValues(ResultsOf({"conv2d", {x, weight}, {{"groups", int64_t{2}}}})[0], {1 + 20, 300 + 4000});
+}
+
+TEST(Conv, PatchesDecomposeAndDifferentiate) {
+  struct Patch {
+    int64_t batch, channels, out, kernel_h, kernel_w, rows, columns;
+  };
+  for (const Patch& p : {Patch{2, 3, 4, 2, 3, 2, 2}, Patch{1, 1, 1, 1, 1, 1, 1}, Patch{3, 2, 5, 1, 1, 3, 2}, Patch{1, 3, 2, 4, 4, 1, 2}}) {
+    const HostTensor x = F64({p.batch, p.channels, p.rows * p.kernel_h, p.columns * p.kernel_w}, 1);
+    const HostTensor weight = F64({p.out, p.channels, p.kernel_h, p.kernel_w}, 2), bias = F64({p.out}, 3);
+    const Attrs attrs = {{"stride", Ints{p.kernel_h, p.kernel_w}}};
+    ExpectAll({"conv2d", {x, weight, bias}, attrs});
+    ExpectAll({"conv2d", {x, weight}, attrs});
+    ExpectGradients({"conv2d", {x, weight, bias}, attrs}, {1, 2});
+  }
+}
+
+TEST(Conv, OthersAreNotCompiledYet) {
+  const Graph padded = GraphOf({"conv2d", {F64({1, 1, 4, 4}, 1), F64({1, 1, 3, 3}, 2)}, {{"padding", Ints{1}}}});
+  for (const auto& pass : {Decompose, Gradient}) {
+    try {
+      pass(padded);
+      FAIL() << "compiled";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("kernel equal to its stride"));
+      EXPECT_THAT(error.what(), HasSubstr("padding 1 x 1"));
+    }
+  }
+}
+
+TEST(Conv, Errors) {
+  const HostTensor x = F64({1, 4, 5, 5}, 1), weight = F64({2, 4, 3, 3}, 2);
+  EXPECT_THAT(ErrorOf({"conv2d", {F64({4, 5, 5}, 1), weight}}), HasSubstr("[batch, channels, height, width]"));
+  EXPECT_THAT(ErrorOf({"conv2d", {x, F64({2, 4, 3}, 1)}}), HasSubstr("weight has shape [2, 4, 3]"));
+  EXPECT_THAT(ErrorOf({"conv2d", {x, F64({2, 3, 3, 3}, 1)}}), HasSubstr("expected [2, 4,"));
+  EXPECT_THAT(ErrorOf({"conv2d", {x, weight}, {{"groups", int64_t{3}}}}), HasSubstr("3 groups do not divide"));
+  EXPECT_THAT(ErrorOf({"conv2d", {x, weight}, {{"stride", Ints{0, 1}}}}), HasSubstr("stride"));
+  EXPECT_THAT(ErrorOf({"conv2d", {x, weight}, {{"padding", Ints{1, 1, 1}}}}), HasSubstr("padding"));
+  EXPECT_THAT(ErrorOf({"conv2d", {x, weight}, {{"dilation", Ints{3}}}}), HasSubstr("smaller than the kernel's 7 x 7"));
+  EXPECT_THAT(ErrorOf({"conv2d", {x, weight, F64({3}, 1)}}), HasSubstr("bias is f64[3], expected f64[2]"));
+  EXPECT_THAT(ErrorOf({"conv2d", {x, RandomTensor(DType::kF32, {2, 4, 3, 3}, 2)}}), HasSubstr("weight has dtype f32"));
+}
+
+}  // namespace
+}  // namespace athanor
