@@ -66,6 +66,7 @@ class Graph {
                            std::span<const std::string> output_names = {});
   ValueId Add1(std::string_view op, std::initializer_list<ValueId> inputs, Attrs attrs = {});  // the only output of an op
   void AddOutput(std::string name, ValueId value);
+  void ClearOutputs() { outputs_.clear(); }
 
  private:
   std::string name_;
