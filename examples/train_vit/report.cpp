@@ -1,0 +1,68 @@
+#include "examples/train_vit/report.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <map>
+
+#include "ops/error.h"
+
+double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+void WriteLossCurve(const std::string& path, const std::vector<float>& losses) {
+  constexpr double kWidth = 720, kHeight = 320, kMargin = 40;
+  const double top = losses.empty() ? 1 : *std::max_element(losses.begin(), losses.end());
+  auto x = [&](size_t i) { return kMargin + (kWidth - 2 * kMargin) * static_cast<double>(i) / std::max<double>(1, losses.size() - 1.0); };
+  auto y = [&](double loss) { return kHeight - kMargin - (kHeight - 2 * kMargin) * loss / top; };
+  std::string raw, smooth;
+  double mean = losses.empty() ? 0 : losses[0];
+  for (size_t i = 0; i < losses.size(); ++i) {
+    mean += 0.05 * (losses[i] - mean);
+    raw += fmt::format("{:.1f},{:.1f} ", x(i), y(losses[i]));
+    smooth += fmt::format("{:.1f},{:.1f} ", x(i), y(mean));
+  }
+  std::ofstream file(path);
+  file << fmt::format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" font-family=\"sans-serif\" font-size=\"12\">\n"
+      "<rect width=\"{0}\" height=\"{1}\" fill=\"white\"/>\n"
+      "<path d=\"M{2} {2}V{3}H{4}\" fill=\"none\" stroke=\"black\"/>\n"
+      "<polyline points=\"{5}\" fill=\"none\" stroke=\"#9bc\" stroke-width=\"1\"/>\n"
+      "<polyline points=\"{6}\" fill=\"none\" stroke=\"#036\" stroke-width=\"2\"/>\n"
+      "<text x=\"{2}\" y=\"24\">loss, up to {7:.2f}</text><text x=\"{4}\" y=\"{8}\" text-anchor=\"end\">{9} steps</text>\n</svg>\n",
+      kWidth, kHeight, kMargin, kHeight - kMargin, kWidth - kMargin, raw, smooth, top, kHeight - 14, losses.size());
+  if (!file.flush()) athanor::Fail("{}: can't be written", path);
+}
+
+std::string TimeByKind(const athanor::Report& report) {
+  std::map<std::string, double> ms;
+  double total = 0;
+  for (const athanor::KernelReport& kernel : report.kernels) ms[kernel.skeleton] += kernel.ms, total += kernel.ms;
+  std::vector<std::pair<double, std::string>> sorted;
+  for (const auto& [kind, time] : ms) sorted.emplace_back(time, kind == "contract" ? "products" : kind);
+  std::sort(sorted.rbegin(), sorted.rend());
+  std::string text;
+  for (const auto& [time, kind] : sorted) text += fmt::format("{}{} {:.1f} %", text.empty() ? "" : ", ", kind, 100 * time / total);
+  return text;
+}
+
+Progress::Progress(int64_t first, int64_t total, int64_t images_per_step)
+    : first_(first), total_(total), images_per_step_(images_per_step), terminal_(isatty(STDOUT_FILENO)), start_(Now()) {}
+
+void Progress::Show(int64_t done, float loss) {
+  loss_ = loss_ == 0 ? loss : loss_ + 0.05 * (loss - loss_);
+  const double now = Now();
+  if (now - shown_ < (terminal_ ? 0.1 : 10) && done != total_) return;
+  shown_ = now;
+  const double seconds = std::max(now - start_, 1e-9), rate = static_cast<double>(done - first_) / seconds;
+  const int filled = static_cast<int>(30 * done / std::max<int64_t>(total_, 1));
+  fmt::print("{}[{}{}] {}/{}  loss {:.4f}  {:.0f} images/s  {:.0f} s left{}", terminal_ ? "\r" : "", std::string(filled, '#'), std::string(30 - filled, '.'),
+             done, total_, loss_, rate * static_cast<double>(images_per_step_), static_cast<double>(total_ - done) / std::max(rate, 1e-9), terminal_ ? "   " : "\n");
+  std::fflush(stdout);
+}
+
+void Progress::Finish() {
+  if (terminal_) fmt::print("\n");
+}

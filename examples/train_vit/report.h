@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/executable.h"
+
+// The loss of each step and its running mean as a picture. Throws athanor::Error when `path` can't be written.
+void WriteLossCurve(const std::string& path, const std::vector<float>& losses);
+
+// "product 71 %, attention 18 %, ...": share of the time of a profiled run by kind of kernel.
+std::string TimeByKind(const athanor::Report& report);
+
+// A line that is overwritten on a terminal, and printed now and then elsewhere.
+class Progress {
+ public:
+  Progress(int64_t first, int64_t total, int64_t images_per_step);
+  void Show(int64_t done, float loss);
+  void Finish();
+
+ private:
+  int64_t first_, total_, images_per_step_;
+  bool terminal_;
+  double start_, shown_ = 0, loss_ = 0;
+};
+
+double Now();                                                // seconds
