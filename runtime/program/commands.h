@@ -9,6 +9,7 @@ namespace athanor {
 // The commands of the program: each registers itself with its options, and when chosen leaves its exit status in `*status`:
 // 0 done, 1 ran and found something wrong. Bad input is an Error, which main turns into status 2.
 void AddRun(CLI::App& program, int* status);
+void AddBench(CLI::App& program, int* status);
 
 // The switches of the environment; `threads` > 0 overrides theirs.
 Options ProgramOptions(int threads);

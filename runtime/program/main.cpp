@@ -33,6 +33,7 @@ int Main(int argc, char** argv) {
   program.require_subcommand(1);
   int status = 0;
   AddRun(program, &status);
+  AddBench(program, &status);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

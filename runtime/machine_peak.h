@@ -1,0 +1,18 @@
+#pragma once
+
+#include "ops/tensor_desc.h"
+
+namespace athanor {
+
+// What this machine can do at most, measured now with `threads` threads at once.
+struct MachinePeak {
+  double gflops_f32 = 0, gflops_f64 = 0;                     // fused multiply-adds in registers, two operations each
+  double read_gbs = 0;                                       // reading memory far larger than the caches, 1e9 bytes a second
+
+  double gflops(DType dtype) const { return dtype == DType::kF64 ? gflops_f64 : gflops_f32; }
+};
+
+// Takes about `seconds` for each of the three.
+MachinePeak MeasurePeak(int threads, double seconds = 0.15);
+
+}  // namespace athanor
