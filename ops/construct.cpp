@@ -134,6 +134,17 @@ void ReferenceIota(const OpCall& call, std::span<const HostTensor* const>, std::
   for (int64_t i = 0; i < out[0].elements(); ++i) out[0].Set(i, static_cast<double>(i / inner % shape[dim]));
 }
 
+// The core form has one dimension; the others are views of it.
+std::vector<ValueId> DecomposeIota(Graph& graph, const Node& node) {
+  const Shape shape = Get<std::vector<int64_t>>(node.attrs, "shape");
+  if (shape.size() == 1) return {};
+  Emit emit(graph);
+  const int64_t dim = NormalDim("_iota", Get<int64_t>(node.attrs, "dim"), shape);
+  Shape line(shape.size(), 1);
+  line[dim] = shape[dim];
+  return {emit.Expand(emit.Reshape(emit.Iota({shape[dim]}, 0), line), shape)};
+}
+
 }  // namespace
 
 void RegisterConstructOps() {
@@ -159,7 +170,8 @@ void RegisterConstructOps() {
               .attrs = {{"shape", Type::kInts}, {"dim", Type::kInt}},
               .internal = true,
               .infer = InferIota,
-              .reference = ReferenceIota});
+              .reference = ReferenceIota,
+              .decompose = DecomposeIota});
 }
 
 }  // namespace athanor
