@@ -99,6 +99,9 @@ int BodyBuilder::Apply(NodeId id, const Layout& map) {
     const ValueId input = node.inputs[i];
     const Layout broadcast = Layout::Contiguous(context_.graph.desc(input).shape).Expand(result.shape);
     expr.args[i] = Read(input, Through(broadcast, map, node.outputs[0]));
+    // What is reduced over the rows is known only after the last one: it can be stored, but not read in the same loops.
+    const Expr& arg = body_.exprs[expr.args[i]];
+    if (arg.kind == Expr::Kind::kReduce && (arg.axes & 1u)) throw NeedsStorage{context_.views[input].root};
   }
   if (expr.fn == Fn::kCast && body_.exprs[expr.args[0]].dtype == expr.dtype) return expr.args[0];
   return AddExpr(expr);
@@ -108,7 +111,7 @@ int BodyBuilder::ReadReduction(NodeId id, const Layout& map) {
   const Node& node = context_.graph.node(id);
   const Reduction reduction = ReductionOf(context_.graph, node);
   const int dim = context_.reduced_dim;
-  if (reduction.form == Reduction::Form::kAll && body_.rank() == 2) return SumAll(id);
+  if (reduction.form == Reduction::Form::kAll && body_.rank() == 2) return ReduceAll(id);
   if (dim < 0 || body_.extents[dim] != reduction.reduced || !IsConstantAlong(map.dim(dim))) throw NeedsStorage{node.outputs[0]};
   Layout input = Through(reduction.kept_map, map, node.outputs[0]);
   std::vector<Digits> dims = input.dims();
@@ -122,14 +125,14 @@ int BodyBuilder::ReadReduction(NodeId id, const Layout& map) {
   return AddExpr(expr);
 }
 
-// A sum over everything, in a space of rows and columns: of each row, then over the rows.
-int BodyBuilder::SumAll(NodeId id) {
+// A reduction of everything, in a space of rows and columns: of each row, then over the rows.
+int BodyBuilder::ReduceAll(NodeId id) {
   const Node& node = context_.graph.node(id);
   const int64_t elements = context_.graph.desc(node.inputs[0]).elements();
   Expr expr;
   expr.kind = Expr::Kind::kReduce;
   expr.dtype = context_.graph.desc(node.outputs[0]).dtype;
-  expr.fn = Fn::kAdd;
+  expr.fn = node.op->fn;
   if (elements == body_.extents[0] && body_.extents[1] != 1) {
     expr.args[0] = Read(node.inputs[0], Layout(0, {{{elements, 1}}, {{body_.extents[1], 0}}}));
   } else {

@@ -52,7 +52,7 @@ class BodyBuilder {
   int ReadNode(NodeId node, const Layout& map);
   int Apply(NodeId node, const Layout& map);
   int ReadReduction(NodeId node, const Layout& map);
-  int SumAll(NodeId node);
+  int ReduceAll(NodeId node);
   int Index(NodeId node, const Layout& map);
   int Gather(NodeId node, const Layout& map);
   int Load(ValueId root, const Layout& map);

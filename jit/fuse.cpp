@@ -405,8 +405,12 @@ class Fuser {
     return elements == space || (depends && loop.rows && elements == loop.rows);
   }
 
+  // A reduction that has no row space runs as a loop nest of its own.
+  bool IsNest(const Cluster& loop) const { return loop.rows == 0 && loop.cols == 0 && Kind(loop.nodes[0]) == OpKind::kReduce; }
+
   bool TryJoin(NodeId n, int c, const std::set<ValueId>& reads, bool depends) {
     Cluster& loop = result_.clusters[c];
+    if (IsNest(loop)) return false;
     if (MustStore(n) || MustStore(loop.nodes[0]) || !Fits(n, loop, depends) || AlreadyNeeds(loop, n)) return false;
     for (ValueId root : reads) {
       NodeId producer = graph_.value(root).producer;
