@@ -153,7 +153,11 @@ KernelSource GenerateCppAttentionForward(const KernelPlan& plan, const Attention
 }
 
 KernelSource GenerateCppAttention(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu) {
-  const bool backward = std::get<AttentionPlan>(plan.detail).backward;
+  const AttentionPlan& attention = std::get<AttentionPlan>(plan.detail);
+  if (attention.dtype != DType::kF32 && attention.dtype != DType::kF64) {
+    Fail("scaled_dot_product_attention: dtype {} is not compiled yet, f32 and f64 are", Name(attention.dtype));
+  }
+  const bool backward = attention.backward;
   return backward ? GenerateCppAttentionBackward(plan, schedule, cpu) : GenerateCppAttentionForward(plan, schedule, cpu);
 }
 

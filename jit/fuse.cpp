@@ -148,18 +148,20 @@ class Fuser {
     if (!IsInlinable(n) || Kind(n) != OpKind::kPointwise) return false;
     const int64_t size = Elements(Result(result_.clusters[cluster].anchor));
     bool follows = false;
+    std::vector<NodeId> others;                              // what it reads besides
     for (ValueId v : At(n).inputs) {
-      NodeId producer = Producer(v);
-      if (producer != kNone && closure.count(producer)) {
-        const bool whole = Elements(v) == size && Elements(Result(n)) == size && Invert(views_[v].layout, size).has_value();
-        const bool part = IsCopy(n) && Elements(Root(v)) == size && IsColumnRange(v, cluster);
-        if (!whole && !part) return false;
-        follows = true;
-      } else if (producer != kNone && DependsOnClosure(producer, closure, cluster)) {
-        return false;
+      const NodeId producer = Producer(v);
+      if (producer == kNone) continue;
+      if (!closure.count(producer)) {
+        others.push_back(producer);
+        continue;
       }
+      const bool whole = Elements(v) == size && Elements(Result(n)) == size && Invert(views_[v].layout, size).has_value();
+      const bool part = IsCopy(n) && Elements(Root(v)) == size && IsColumnRange(v, cluster);
+      if (!whole && !part) return false;
+      follows = true;
     }
-    return follows;
+    return follows && std::none_of(others.begin(), others.end(), [&](NodeId other) { return DependsOnClosure(other, closure, cluster); });
   }
 
   // The closure is not in the cluster yet: look for both.
