@@ -99,7 +99,8 @@ void Executable::Impl::Build(const Options& options, const std::vector<InPlace>&
   const std::unique_ptr<Cache> cache = Cache::Open(options.cache_directory, LogWarning);
   KernelLoader loader(cpu, cache.get(), options.no_jit, options.dump_directory);
   pool = std::make_shared<WorkerPool>(threads);
-  const std::vector<Schedule> schedules = ChooseSchedules(program, cpu, threads, options.tune, *cache);
+  const std::vector<Schedule> schedules = ChooseSchedules(
+      program, {cpu, threads, options.tune, options.tune_budget_seconds, [&]() -> Compiler& { return loader.compiler(); }, options.tune_progress}, *cache);
   std::vector<ScheduledPlan> plans;
   for (size_t i = 0; i < program.kernels.size(); ++i) plans.push_back({&program.kernels[i], schedules[i]});
   for (auto& kernel : loader.Load(plans, threads)) launches.push_back({std::move(kernel), {}});

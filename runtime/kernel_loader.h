@@ -48,10 +48,10 @@ class KernelLoader {
 
   std::vector<std::shared_ptr<const LoadedKernel>> Load(const std::vector<ScheduledPlan>& plans, int threads);
   const CpuTarget& cpu() const { return cpu_; }
+  Compiler& compiler();                                      // loaded at the first call
 
  private:
   std::shared_ptr<LoadedKernel> LoadOne(const ScheduledPlan& plan);
-  Compiler& compiler();
 
   CpuTarget cpu_;
   Cache* cache_;

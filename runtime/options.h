@@ -16,6 +16,14 @@ enum class TuneMode : uint8_t {
   kCached,  // only what the cache knows; a missing schedule is an error
 };
 
+// How far tuning has come.
+struct TuneProgress {
+  int done = 0, total = 0;                                   // distinct kernels of this graph that the cache did not know
+  std::string kernel, schedule;                              // the last one, and what was chosen for it
+  double heuristic_ms = 0, best_ms = 0;
+  int measured = 0, quarantined = 0;                         // candidates
+};
+
 // Every switch of the library. Lower folders receive plain values; the environment is read here and nowhere else.
 struct Options {
   std::string cache_directory;                               // empty: nothing is cached
@@ -27,6 +35,7 @@ struct Options {
   bool no_jit = false;                                       // a kernel that is not cached is an error
   std::string nvrtc_library;                                 // path of libnvrtc; empty: the usual names
   std::optional<Isa> isa;                                    // generate for this instruction set instead of the best one
+  std::function<bool(const TuneProgress&)> tune_progress;    // after each tuned kernel; returning false stops tuning. Not from the environment
   bool perf_map = false;                                     // list kernels in /tmp/perf-PID.map
 
   // From the variables named ATHANOR_*: CACHE_DIR, TUNE, TUNE_BUDGET, THREADS, LOG, DUMP, NO_JIT, NVRTC, ISA, PERF_MAP. Throws

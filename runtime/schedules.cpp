@@ -3,8 +3,15 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <map>
+#include <span>
+
+#include "jit/kernel_source.h"
 #include "ops/error.h"
 #include "runtime/log.h"
+#include "tuner/search_space.h"
+#include "tuner/tuner.h"
 
 namespace athanor {
 namespace {
@@ -26,6 +33,32 @@ std::optional<Schedule> Known(const KernelPlan& plan, const CpuTarget& cpu, cons
   }
 }
 
+// About how long a kernel takes: what its share of the budget is measured by.
+double Weight(const KernelPlan& plan) { return std::max(plan.flops * 1e-2, plan.bytes) + 1; }
+
+void TuneUnknown(const Program& program, const ScheduleChoice& choice, const std::map<std::string, std::vector<size_t>>& unknown, Cache& cache,
+                 std::vector<Schedule>* schedules) {
+  double total = 0;
+  for (const auto& [structure, kernels] : unknown) total += Weight(program.kernels[kernels[0]]) * static_cast<double>(kernels.size());
+  TuneProgress progress;
+  progress.total = static_cast<int>(unknown.size());
+  for (const auto& [structure, kernels] : unknown) {
+    const KernelPlan& plan = program.kernels[kernels[0]];
+    const double seconds = choice.budget_seconds * Weight(plan) * static_cast<double>(kernels.size()) / total;
+    const TuneResult result = Tune(plan, SearchSpace(plan, choice.cpu), choice.cpu, choice.compiler(), seconds, GenerateCpp);
+    for (const std::string& bad : result.quarantined) LogWarning(fmt::format("tuning: quarantined {}", bad));
+    const std::string text = ToString(result.best);
+    cache.Put(ScheduleKey(plan, choice.cpu, choice.threads), std::as_bytes(std::span(text)));
+    for (size_t kernel : kernels) (*schedules)[kernel] = result.best;
+    ++progress.done;
+    progress.kernel = fmt::format("{}: {}", Name(plan.skeleton), fmt::join(plan.nodes, ", "));
+    progress.schedule = text;
+    progress.heuristic_ms = result.heuristic_ms, progress.best_ms = result.best_ms;
+    progress.measured = result.measured, progress.quarantined = static_cast<int>(result.quarantined.size());
+    if (choice.progress && !choice.progress(progress)) return;
+  }
+}
+
 }  // namespace
 
 CacheKey ScheduleKey(const KernelPlan& plan, const CpuTarget& cpu, int threads) {
@@ -36,19 +69,19 @@ CacheKey ScheduleKey(const KernelPlan& plan, const CpuTarget& cpu, int threads) 
   return key;
 }
 
-std::vector<Schedule> ChooseSchedules(const Program& program, const CpuTarget& cpu, int threads, TuneMode mode, Cache& cache) {
+std::vector<Schedule> ChooseSchedules(const Program& program, const ScheduleChoice& choice, Cache& cache) {
   std::vector<Schedule> schedules;
+  std::map<std::string, std::vector<size_t>> unknown;        // kernels by structure
   for (const KernelPlan& plan : program.kernels) {
-    const CacheKey key = ScheduleKey(plan, cpu, threads);
-    if (std::optional<Schedule> known = Known(plan, cpu, key, cache)) {
-      schedules.push_back(*known);
-      continue;
-    }
-    if (mode == TuneMode::kCached) {
+    const CacheKey key = ScheduleKey(plan, choice.cpu, choice.threads);
+    std::optional<Schedule> known = Known(plan, choice.cpu, key, cache);
+    if (!known && choice.mode == TuneMode::kCached) {
       Fail("ATHANOR_TUNE=cached: no schedule for kernel ({}) is in the cache: {}", fmt::join(plan.nodes, ", "), cache.ExplainMiss(key));
     }
-    schedules.push_back(DefaultSchedule(plan, cpu));
+    if (!known) unknown[plan.Structure()].push_back(schedules.size());
+    schedules.push_back(known ? *known : DefaultSchedule(plan, choice.cpu));
   }
+  if (choice.mode == TuneMode::kFirst) TuneUnknown(program, choice, unknown, cache, &schedules);
   return schedules;
 }
 

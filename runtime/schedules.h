@@ -1,9 +1,11 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "cache/cache.h"
+#include "jit/compiler.h"
 #include "jit/plan.h"
 #include "jit/schedule.h"
 #include "jit/target.h"
@@ -14,8 +16,18 @@ namespace athanor {
 // The key under which the best schedule of a plan is remembered: its structure, the target and the number of threads it was tuned for.
 CacheKey ScheduleKey(const KernelPlan& plan, const CpuTarget& cpu, int threads);
 
-// A schedule for each kernel: the tuned one where the cache knows one, else the heuristic one. Under TuneMode::kCached an unknown
-// one is an Error.
-std::vector<Schedule> ChooseSchedules(const Program& program, const CpuTarget& cpu, int threads, TuneMode mode, Cache& cache);
+struct ScheduleChoice {
+  const CpuTarget& cpu;
+  int threads = 1;
+  TuneMode mode = TuneMode::kOff;
+  double budget_seconds = 0;                                 // TuneMode::kFirst: of all kernels together
+  std::function<Compiler&()> compiler;                       // asked for only where something is tuned
+  // TuneMode::kFirst, after each kernel; false stops the tuning, and the rest keeps the heuristics.
+  std::function<bool(const TuneProgress&)> progress = nullptr;
+};
+
+// A schedule for each kernel: the tuned one where the cache knows one, else under TuneMode::kFirst a newly tuned one, which the cache
+// then remembers, else the heuristic one. Under TuneMode::kCached an unknown one is an Error.
+std::vector<Schedule> ChooseSchedules(const Program& program, const ScheduleChoice& choice, Cache& cache);
 
 }  // namespace athanor

@@ -11,6 +11,7 @@ namespace athanor {
 void AddRun(CLI::App& program, int* status);
 void AddBench(CLI::App& program, int* status);
 void AddInfo(CLI::App& program, int* status);
+void AddWarmup(CLI::App& program, int* status);
 void AddExplain(CLI::App& program, int* status);
 void AddDump(CLI::App& program, int* status);
 void AddCache(CLI::App& program, int* status);

@@ -1,0 +1,84 @@
+#include "tuner/tuner.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "jit/plan_builder.h"
+#include "ops/decompose.h"
+#include "ops/graph.h"
+#include "tuner/search_space.h"
+
+namespace athanor {
+namespace {
+
+KernelPlan Product(int64_t m, int64_t n, int64_t k) {
+  Graph graph("product");
+  const ValueId a = graph.AddInput("a", {DType::kF32, {m, k}}), b = graph.AddInput("b", {DType::kF32, {k, n}});
+  graph.AddOutput("c", graph.Add1("matmul", {a, b}));
+  return BuildProgram(Decompose(graph)).kernels.at(0);
+}
+
+TEST(SearchSpace, HoldsValidDistinctSchedulesTheHeuristicFirst) {
+  for (const CpuTarget& cpu : {DetectCpu(), Restrict(DetectCpu(), Isa::kAvx2)}) {
+    const KernelPlan plan = Product(100, 70, 90);
+    const std::vector<Schedule> space = SearchSpace(plan, cpu);
+    EXPECT_EQ(space.at(0), DefaultSchedule(plan, cpu));
+    EXPECT_GT(space.size(), 5u);
+    for (size_t i = 0; i < space.size(); ++i) {
+      EXPECT_EQ(Validate(space[i], plan, cpu), "") << ToString(space[i]);
+      for (size_t j = 0; j < i; ++j) EXPECT_NE(space[i], space[j]);
+    }
+    EXPECT_EQ(space, SearchSpace(plan, cpu));
+  }
+}
+
+TEST(Tuner, EveryCandidateGivesTheIncumbentsResult) {
+  for (const CpuTarget& cpu : {DetectCpu(), Restrict(DetectCpu(), Isa::kAvx2)}) {
+    const KernelPlan plan = Product(65, 70, 130);
+    const TuneResult result = Tune(plan, SearchSpace(plan, cpu), cpu, *MakeClangCompiler(cpu), 4, GenerateCpp);
+    EXPECT_TRUE(result.quarantined.empty()) << result.quarantined.front();
+    EXPECT_GT(result.measured, 3);
+  }
+}
+
+// One schedule is far worse than the other: the choice does not depend on noise.
+TEST(Tuner, TwoRunsChooseTheSame) {
+  const CpuTarget cpu = DetectCpu();
+  const KernelPlan plan = Product(256, 256, 256);
+  ContractSchedule slow = std::get<ContractSchedule>(DefaultSchedule(plan, cpu));
+  const ContractSchedule fast = slow;
+  slow.mr = 1, slow.nv = 1, slow.nc = 4 * cpu.vector_bytes() / 4;
+  const auto compiler = MakeClangCompiler(cpu);
+  for (int run = 0; run < 2; ++run) {
+    EXPECT_EQ(Tune(plan, {slow, fast}, cpu, *compiler, 5, GenerateCpp).best, Schedule(fast));
+    EXPECT_EQ(Tune(plan, {fast, slow}, cpu, *compiler, 5, GenerateCpp).best, Schedule(fast));
+  }
+}
+
+TEST(Tuner, QuarantinesWrongAndBrokenCandidates) {
+  const CpuTarget cpu = DetectCpu();
+  const KernelPlan plan = Product(64, 64, 64), other = Product(64, 64, 64);
+  const std::vector<Schedule> space = SearchSpace(plan, cpu);
+  ASSERT_GE(space.size(), 3u);
+  const Generator sabotage = [&](const KernelPlan& p, const Schedule& schedule, const CpuTarget& target) {
+    KernelSource source = GenerateCpp(p, schedule, target);
+    if (schedule == space[1]) source.text = source.text.replace(source.text.rfind("epilogue(args"), 8, "nowhere_");
+    if (schedule == space[2]) source.phases.back().tasks = 0;
+    return source;
+  };
+  const TuneResult result = Tune(plan, {space[0], space[1], space[2]}, cpu, *MakeClangCompiler(cpu), 5, sabotage);
+  EXPECT_EQ(result.quarantined.size(), 2u);
+  EXPECT_EQ(result.best, space[0]);
+}
+
+TEST(Tuner, KeepsToItsBudget) {
+  const CpuTarget cpu = DetectCpu();
+  const KernelPlan plan = Product(64, 64, 64);
+  const TuneResult result = Tune(plan, SearchSpace(plan, cpu), cpu, *MakeClangCompiler(cpu), 0, GenerateCpp);
+  EXPECT_EQ(result.measured, 1);
+  EXPECT_EQ(result.best, DefaultSchedule(plan, cpu));
+}
+
+}  // namespace
+}  // namespace athanor
