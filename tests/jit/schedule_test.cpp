@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 
 TEST(Schedule, TextAndBack) {
   const Schedule schedules[] = {LoopSchedule{.task_elements = 12345, .unroll = 4, .streaming = true, .row_chunks = 7},
-                                ContractSchedule{.mr = 14, .nv = 2, .pack_a = true, .maker = ContractSchedule::Maker::kAsmjit},
+                                ContractSchedule{.mr = 14, .nv = 2, .pack_a = ContractSchedule::Pack::kTask, .maker = ContractSchedule::Maker::kAsmjit},
                                 AttentionSchedule{.block_q = 32, .block_k = 128}, ScatterSchedule{.column_block = 48}};
   for (const Schedule& schedule : schedules) EXPECT_EQ(ParseSchedule(ToString(schedule)), schedule) << ToString(schedule);
   EXPECT_EQ(ToString(LoopSchedule{}), "loop task=32768 unroll=1 streaming=0 row_chunks=16");
