@@ -222,6 +222,19 @@ std::vector<ValueId> GradientCore(Graph& graph, const Node& node, std::span<cons
   return EmitBackward(graph, call, grads[0], node.outputs[0], node.outputs[1], node.inputs, wanted);
 }
 
+// Without keys there is nothing to attend to: zeros, as the references have it.
+std::vector<ValueId> DecomposeCore(Graph& graph, const Node& node) {
+  Emit emit(graph);
+  const bool backward = node.op->name == "_attention_backward";
+  const size_t first = backward ? 1 : 0;                     // of q, k, v
+  const TensorDesc q = emit.desc(node.inputs[first]), k = emit.desc(node.inputs[first + 1]), v = emit.desc(node.inputs[first + 2]);
+  if (k.shape[2] != 0) return {};
+  const auto zeros = [&](const Shape& shape) { return emit.Zeros({q.dtype, shape}); };
+  if (backward) return {zeros(q.shape), zeros(k.shape), zeros(v.shape)};
+  const ValueId lse = emit.Scalar(-std::numeric_limits<double>::infinity(), q.dtype);
+  return {zeros(OutputShape(q.shape, v.shape)), emit.Expand(lse, {q.shape[0], q.shape[1], q.shape[2]})};
+}
+
 }  // namespace
 
 void RegisterAttentionOps() {
@@ -246,7 +259,8 @@ void RegisterAttentionOps() {
               .internal = true,
               .infer = InferCore,
               .reference = ReferenceCore,
-              .gradient = GradientCore});
+              .gradient = GradientCore,
+              .decompose = DecomposeCore});
   RegisterOp({.name = "_attention_backward",
               .kind = OpKind::kAttention,
               .min_inputs = 6,
@@ -254,7 +268,8 @@ void RegisterAttentionOps() {
               .attrs = core_attrs,
               .internal = true,
               .infer = InferBackward,
-              .reference = ReferenceBackward});
+              .reference = ReferenceBackward,
+              .decompose = DecomposeCore});
 }
 
 }  // namespace athanor

@@ -62,6 +62,16 @@ std::vector<ValueId> GradientContract(Graph& graph, const Node& node, std::span<
   return result;
 }
 
+// A sum of no products is zero.
+std::vector<ValueId> DecomposeContract(Graph& graph, const Node& node) {
+  Emit emit(graph);
+  const TensorDesc a = emit.desc(node.inputs[0]);
+  if (a.shape.back() != 0) return {};
+  Shape shape = a.shape;
+  shape.back() = emit.shape(node.inputs[1]).back();
+  return {emit.Zeros({a.dtype, shape})};
+}
+
 // --- matmul ----------------------------------------------------------------------------------------------------------
 
 // How a matmul maps to _contract.
@@ -252,7 +262,8 @@ void RegisterContractOps() {
               .internal = true,
               .infer = InferContract,
               .reference = ReferenceContract,
-              .gradient = GradientContract});
+              .gradient = GradientContract,
+              .decompose = DecomposeContract});
   RegisterOp({.name = "matmul",
               .min_inputs = 2,
               .max_inputs = 2,

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "ops/emit.h"
 #include "ops/error.h"
 #include "ops/op.h"
 
@@ -133,6 +134,18 @@ ValueId PassedThrough(const Graph& graph, const Node& node, const TensorDesc& re
   return same;
 }
 
+// True when nothing is computed: no output has an element.
+bool IsEmpty(const Graph& graph, const Node& node) {
+  return std::all_of(node.outputs.begin(), node.outputs.end(), [&](ValueId v) { return graph.desc(v).elements() == 0; });
+}
+
+// Stand-ins for the outputs of a node that computes nothing.
+std::vector<ValueId> EmptyOutputs(const Graph& from, const Node& node, Graph* to) {
+  std::vector<ValueId> values;
+  for (const ValueId v : node.outputs) values.push_back(Emit(*to).Zeros({from.desc(v).dtype, from.desc(v).shape}));
+  return values;
+}
+
 // Replaces every node that has a decompose rule and is not in core form; false in `changed` when there was none.
 Graph DecomposeOnce(const Graph& graph, bool* changed) {
   Rebuilder rebuilder(graph);
@@ -161,7 +174,9 @@ Graph Simplify(const Graph& graph) {
     const Node& node = graph.nodes()[n];
     const Node mapped = rebuilder.Mapped(node);
     const TensorDesc& result = graph.desc(node.outputs[0]);
-    if (std::optional<double> literal = Fold(rebuilder.graph(), mapped, result.dtype)) {
+    if (IsEmpty(graph, node)) {
+      rebuilder.Define(node, EmptyOutputs(graph, node, &rebuilder.graph()));
+    } else if (std::optional<double> literal = Fold(rebuilder.graph(), mapped, result.dtype)) {
       rebuilder.Define(node, {rebuilder.graph().AddConstant(*literal, result.dtype)});
     } else if (ValueId same = PassedThrough(rebuilder.graph(), mapped, result); same != kNone) {
       rebuilder.Define(node, {same});

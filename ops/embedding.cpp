@@ -102,6 +102,15 @@ std::vector<ValueId> GradientScatterAddRows(Graph& graph, const Node& node, std:
   return {EmitGather(graph, grads[0], node.inputs[1]), kNone};
 }
 
+// A sum over no rows is zero.
+std::vector<ValueId> DecomposeScatterAddRows(Graph& graph, const Node& node) {
+  Emit emit(graph);
+  const TensorDesc rows = emit.desc(node.inputs[0]);
+  const Shape indices = emit.shape(node.inputs[1]);
+  if (Product(indices) != 0) return {};
+  return {emit.Zeros({rows.dtype, Concat({Get<int64_t>(node.attrs, "table_rows")}, std::span(rows.shape).subspan(indices.size()))})};
+}
+
 // --- embedding -------------------------------------------------------------------------------------------------------
 
 std::vector<TensorDesc> InferEmbedding(const OpCall& call) {
@@ -273,6 +282,7 @@ void RegisterCore() {
   scatter.infer = InferScatterAddRows;
   scatter.reference = ReferenceScatterAddRows;
   scatter.gradient = GradientScatterAddRows;
+  scatter.decompose = DecomposeScatterAddRows;
   RegisterOp(scatter);
 }
 
