@@ -185,6 +185,7 @@ class PlanBuilder {
     const auto leader = maps.find(graph_.value(view.root).producer);
     std::optional<RangeInverse> range = InvertRange(view.layout, plan.batch * plan.m, plan.n);
     if (!range || leader == maps.end() || !SameMap(leader->second, builder->Identity())) throw NeedsStorage{Result(n)};
+    if (range->end - range->begin == 1) throw NeedsStorage{Result(n)};   // one column has no stride to store vectors with
     std::optional<Layout> rows = Layout(0, {range->row}).Compose(Layout::Contiguous({plan.batch, plan.m}));
     if (!rows) throw NeedsStorage{Result(n)};
     const Layout map(0, {rows->dim(0), rows->dim(1), range->column});
