@@ -170,20 +170,21 @@ std::vector<TensorDesc> InferBackward(const OpCall& call) {
 
 // --- rules on graphs -------------------------------------------------------------------------------------------------
 
-// The core form of a call: q, k, v of rank 4 and the attributes. Decompose and gradient share it, so their nodes are equal.
+// The core form of a call: q, k, v of rank 4, in f32 where they are narrower, and the attributes. Decompose and gradient share it, so
+// their nodes are equal.
 struct CoreCall {
   ValueId q, k, v;
   Attrs attrs;
 };
 
-ValueId Rank4(Emit& emit, ValueId x) {
+ValueId CoreForm(Emit& emit, ValueId x) {
   Shape shape = emit.shape(x);
   if (shape.size() == 3) shape.insert(shape.begin(), 1);
-  return emit.Reshape(x, shape);
+  return emit.Cast(emit.Reshape(x, shape), ComputeType(emit.desc(x).dtype));
 }
 
 CoreCall EmitCore(Emit& emit, const Node& node) {
-  CoreCall call = {Rank4(emit, node.inputs[0]), Rank4(emit, node.inputs[1]), Rank4(emit, node.inputs[2]), {}};
+  CoreCall call = {CoreForm(emit, node.inputs[0]), CoreForm(emit, node.inputs[1]), CoreForm(emit, node.inputs[2]), {}};
   call.attrs = {{"is_causal", Get<bool>(node.attrs, "is_causal")}, {"scale", Scale(node.attrs, emit.shape(call.q))}};
   return call;
 }
@@ -192,7 +193,8 @@ std::vector<ValueId> DecomposePublic(Graph& graph, const Node& node) {
   Emit emit(graph);
   const CoreCall call = EmitCore(emit, node);
   const Shape out = OutputShape(emit.shape(node.inputs[0]), emit.shape(node.inputs[2]));
-  return {emit.Reshape(graph.Add("_attention", std::vector{call.q, call.k, call.v}, call.attrs)[0], out)};
+  const ValueId y = graph.Add("_attention", std::vector{call.q, call.k, call.v}, call.attrs)[0];
+  return {emit.Reshape(emit.Cast(y, emit.desc(node.inputs[0]).dtype), out)};
 }
 
 // The gradients of q, k, v, which `wanted` picks from.
@@ -202,7 +204,7 @@ std::vector<ValueId> EmitBackward(Graph& graph, const CoreCall& call, ValueId dy
   std::vector<ValueId> result = NoValues(inputs.size());
   const std::vector<ValueId> d = graph.Add("_attention_backward", std::vector{dy, call.q, call.k, call.v, y, lse}, call.attrs);
   for (size_t i = 0; i < 3; ++i) {
-    if (wanted[i]) result[i] = emit.Reshape(d[i], Shape(emit.shape(inputs[i])));
+    if (wanted[i]) result[i] = emit.Cast(emit.Reshape(d[i], Shape(emit.shape(inputs[i]))), emit.desc(inputs[i]).dtype);
   }
   return result;
 }
@@ -212,7 +214,7 @@ std::vector<ValueId> GradientPublic(Graph& graph, const Node& node, std::span<co
   Emit emit(graph);
   const CoreCall call = EmitCore(emit, node);
   const std::vector<ValueId> forward = graph.Add("_attention", std::vector{call.q, call.k, call.v}, call.attrs);
-  return EmitBackward(graph, call, Rank4(emit, grads[0]), forward[0], forward[1], node.inputs, wanted);
+  return EmitBackward(graph, call, CoreForm(emit, grads[0]), forward[0], forward[1], node.inputs, wanted);
 }
 
 std::vector<ValueId> GradientCore(Graph& graph, const Node& node, std::span<const ValueId> grads, const std::vector<bool>& wanted) {

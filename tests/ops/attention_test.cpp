@@ -72,6 +72,19 @@ TEST(Attention, BackwardReusesTheForwardPass) {
   EXPECT_EQ(core.nodes()[1].op->name, "_attention_backward");
 }
 
+TEST(Attention, HalfPrecisionIsComputedInF32) {
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    const OpExample test = {kPublic, {RandomTensor(dtype, {3, 5, 4}, 1), RandomTensor(dtype, {3, 7, 4}, 2), RandomTensor(dtype, {3, 7, 6}, 3)}};
+    ExpectDecomposes(test, 1e-2);
+    const Graph core = Decompose(Gradient(GraphOf(test)));
+    for (const Node& node : core.nodes()) {
+      if (node.op->kind == OpKind::kAttention) {
+        EXPECT_EQ(core.desc(node.inputs[0]).dtype, DType::kF32);
+      }
+    }
+  }
+}
+
 TEST(Attention, Errors) {
   const HostTensor q = F64({2, 3, 4}, 1), k = F64({2, 5, 4}, 2), v = F64({2, 5, 6}, 3);
   EXPECT_EQ(ErrorOf({kPublic, {q, k, v}}), "");
