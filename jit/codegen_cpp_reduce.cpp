@@ -373,7 +373,20 @@ int64_t ReduceGenerator::WriteCombine() {
       out_.Line("for (long chunk = 1; chunk < {}; ++chunk) {} = {} + {};", chunks_, name, name, partial("chunk"));
       emitter_.Bind(e, name, vector);
       for (const Store& store : body_.stores) {
-        if (store.expr == e) emitter_.EmitStore(store, false);
+        if (store.expr != e) continue;
+        // A total of what is the same in every column may still be wanted in each of them.
+        const Digits& along = store.operand.map.dim(1);
+        const bool each = !vector && std::any_of(along.begin(), along.end(), [](const Digit& d) { return d.extent > 1 && d.stride != 0; });
+        if (each) {
+          out_.Open("for (long i1 = 0; i1 < {}; ++i1)", cols_);
+          emitter_.Push();
+          emitter_.SetIndex(1, "i1");
+        }
+        emitter_.EmitStore(store, false);
+        if (each) {
+          emitter_.Pop();
+          out_.Close();
+        }
       }
     };
     emitter_.Push();
