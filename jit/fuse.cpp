@@ -263,6 +263,13 @@ class Fuser {
     // Not where the product also needs, by way of another kernel, what is computed from the statistics.
     const auto outside = [&](NodeId n) { return ClusterOf(n) >= 0 && ClusterOf(n) != cluster && Reaches({n}, [&](NodeId m) { return taken.count(m) > 0; }); };
     if (Reaches({contract.anchor}, outside)) return;
+    // What lies between the statistics and the product is computed with them; stored, it would wait for its own reader.
+    std::vector<NodeId> between;
+    for (NodeId n : behind) {
+      if (!taken.count(n) && Reaches({n}, [&](NodeId m) { return taken.count(m) > 0; })) between.push_back(n);
+    }
+    if (std::any_of(between.begin(), between.end(), [&](NodeId n) { return NeedsMemory(n); })) return;
+    carried_.insert(between.begin(), between.end());
     for (NodeId n : taken) {
       contract.prologue.push_back(n);
       result_.cluster_of[n] = cluster;
