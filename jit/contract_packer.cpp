@@ -139,7 +139,7 @@ void ContractPacker::WriteRows() {
       for (int e : stage) {
         const Expr& expr = body.exprs[e];
         const std::string name = fmt::format("r{}_0", e), value = emitter.Vector(expr.args[0]);
-        if (expr.fn != Fn::kAdd) prelude_->Use("vmax", expr.dtype);
+        if (expr.fn != Fn::kAdd) prelude_->Use("arith", expr.dtype);
         std::string next = expr.fn == Fn::kAdd ? fmt::format("{} + {}", name, value) : fmt::format("vmax({}, {})", name, value);
         if (!live.empty()) {
           prelude_->Use("select", expr.dtype);
