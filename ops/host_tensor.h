@@ -1,12 +1,25 @@
 #pragma once
 
 #include <cstddef>
+#include <new>
 #include <span>
 #include <vector>
 
 #include "ops/tensor_desc.h"
 
 namespace athanor {
+
+// Memory on a cache line's boundary, as frameworks give it: kernels stream to and from it without crossing lines.
+template <typename T>
+struct LineAllocator {
+  using value_type = T;
+  LineAllocator() = default;
+  template <typename U>
+  LineAllocator(const LineAllocator<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(64))); }
+  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(64)); }
+  bool operator==(const LineAllocator&) const = default;
+};
 
 // A dense row-major tensor in host memory: what the reference interpreter computes on. Elements of every dtype are read and
 // written as double (integers beyond 2^53 are refused on reading a file); Set rounds to the dtype.
@@ -27,7 +40,7 @@ class HostTensor {
 
  private:
   TensorDesc desc_;
-  std::vector<std::byte> data_;
+  std::vector<std::byte, LineAllocator<std::byte>> data_;
 };
 
 // The nearest value of `dtype`, rounded as Set does.
