@@ -11,63 +11,11 @@
 namespace athanor {
 namespace {
 
-int64_t Strength(const Body& body, int dim) {
-  int64_t strength = 0;
-  for (const Store& store : body.stores) strength += StrideAlong(store.operand.map, dim) == 1 ? 3 : 0;
-  for (const Operand& operand : body.operands) strength += operand.row < 0 && StrideAlong(operand.map, dim) == 1 ? 1 : 0;
-  return strength;
-}
-
-// The dimension that lanes run along: the one most accesses are contiguous along, stores first.
-int VectorDim(const Body& body) {
-  const int last = body.rank() - 1;
-  if (HasPartialRange(body)) return last;
-  int best = last;
-  for (int d = last - 1; d >= 0; --d) {
-    if (body.extents[d] > 1 && Strength(body, d) > Strength(body, best)) best = d;
-  }
-  return best;
-}
-
-// The access that touches most elements decides the order of the other loops: its addresses should go up steadily. Reads before
-// writes, because the hardware fetches ahead for reads, and stores of whole lines can wait.
-const Layout& LeadingMap(const Body& body) {
-  auto footprint = [&](const Layout& map) {
-    int64_t elements = 1;
-    for (int d = 0; d < body.rank(); ++d) {
-      for (const Digit& digit : map.dim(d)) elements *= digit.stride != 0 ? digit.extent : 1;
-    }
-    return elements;
-  };
-  const Layout* best = &body.stores[0].operand.map;
-  for (const Operand& operand : body.operands) {
-    const int64_t needed = footprint(*best) + (best == &body.stores[0].operand.map ? 0 : 1);
-    if (operand.row < 0 && footprint(operand.map) >= needed) best = &operand.map;
-  }
-  return *best;
-}
-
 struct Space {
   Body body;                     // dimensions in loop order; the last one is the vector dimension
   int tile_dim = -1;             // the last but one when some loads are contiguous along it instead
   std::vector<int> tiled_loads;  // these loads, which are transposed in registers
 };
-
-Body Reordered(const Body& body) {
-  const int vector_dim = VectorDim(body);
-  const Layout& leading = LeadingMap(body);
-  auto weight = [&](int d) {
-    int64_t stride = 0;
-    for (const Digit& digit : leading.dim(d)) stride = std::max(stride, digit.stride);
-    return stride;
-  };
-  std::vector<int> order(body.rank());
-  std::iota(order.begin(), order.end(), 0);
-  order.erase(order.begin() + vector_dim);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return weight(a) > weight(b); });
-  order.push_back(vector_dim);
-  return CoalesceDims(PermuteDims(body, order));
-}
 
 bool Transposable(const Body& body, const Expr& expr, const std::vector<KernelArg>& args, int lanes, const CpuTarget& cpu) {
   if (expr.kind != Expr::Kind::kLoad) return false;
@@ -104,14 +52,7 @@ void FindTiles(Space* space, const std::vector<KernelArg>& args, int lanes, cons
 
 Space MakeSpace(const LoopPlan& plan, const std::vector<KernelArg>& args, const CpuTarget& cpu) {
   Space space;
-  Body body = plan.body;
-  if (body.rank() == 0) {  // a single point
-    body.extents = {1};
-    auto add_dim = [](Layout& map) { map = Layout(map.offset(), {{{1, 0}}}); };
-    for (Operand& operand : body.operands) add_dim(operand.map);
-    for (Store& store : body.stores) add_dim(store.operand.map);
-  }
-  space.body = Reordered(SplitDims(body));
+  space.body = LoopOrder(plan.body);
   FindTiles(&space, args, LanesFor(space.body, cpu), cpu);
   return space;
 }

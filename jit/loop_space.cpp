@@ -81,6 +81,50 @@ uint32_t MoveBits(uint32_t bits, const std::vector<int>& new_dim) {
   return moved;
 }
 
+// A single point as one dimension of extent 1.
+Body AtLeastOneDim(Body body) {
+  if (body.rank() > 0) return body;
+  body.extents = {1};
+  ForEachMap(body, [](Layout& map) { map = Layout(map.offset(), {{{1, 0}}}); });
+  return body;
+}
+
+int64_t Strength(const Body& body, int dim) {
+  int64_t strength = 0;
+  for (const Store& store : body.stores) strength += StrideAlong(store.operand.map, dim) == 1 ? 3 : 0;
+  for (const Operand& operand : body.operands) strength += operand.row < 0 && StrideAlong(operand.map, dim) == 1 ? 1 : 0;
+  return strength;
+}
+
+// The dimension that lanes run along: the one most accesses are contiguous along, stores first.
+int VectorDim(const Body& body) {
+  const int last = body.rank() - 1;
+  if (HasPartialRange(body)) return last;
+  int best = last;
+  for (int d = last - 1; d >= 0; --d) {
+    if (body.extents[d] > 1 && Strength(body, d) > Strength(body, best)) best = d;
+  }
+  return best;
+}
+
+// The access that touches most elements decides the order of the other loops: its addresses should go up steadily. Reads before
+// writes, because the hardware fetches ahead for reads, and stores of whole lines can wait.
+const Layout& LeadingMap(const Body& body) {
+  auto footprint = [&](const Layout& map) {
+    int64_t elements = 1;
+    for (int d = 0; d < body.rank(); ++d) {
+      for (const Digit& digit : map.dim(d)) elements *= digit.stride != 0 ? digit.extent : 1;
+    }
+    return elements;
+  };
+  const Layout* best = &body.stores[0].operand.map;
+  for (const Operand& operand : body.operands) {
+    const int64_t needed = footprint(*best) + (best == &body.stores[0].operand.map ? 0 : 1);
+    if (operand.row < 0 && footprint(operand.map) >= needed) best = &operand.map;
+  }
+  return *best;
+}
+
 }  // namespace
 
 std::optional<int64_t> StrideAlong(const Layout& map, int dim) {
@@ -198,6 +242,23 @@ Body CoalesceDims(const Body& body) {
     if (expr.kind == Expr::Kind::kReduce) expr.axes = MoveBits(expr.axes, new_dim);
   }
   return result;
+}
+
+Body LoopOrder(const Body& original) {
+  Body body = SplitDims(AtLeastOneDim(original));
+  const int vector_dim = VectorDim(body);
+  const Layout& leading = LeadingMap(body);
+  auto weight = [&](int d) {
+    int64_t stride = 0;
+    for (const Digit& digit : leading.dim(d)) stride = std::max(stride, digit.stride);
+    return stride;
+  };
+  std::vector<int> order(body.rank());
+  std::iota(order.begin(), order.end(), 0);
+  order.erase(order.begin() + vector_dim);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return weight(a) > weight(b); });
+  order.push_back(vector_dim);
+  return CoalesceDims(PermuteDims(body, order));
 }
 
 }  // namespace athanor

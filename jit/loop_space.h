@@ -17,6 +17,10 @@ Body CoalesceDims(const Body& body);
 // Dimension i of the result is dimension order[i].
 Body PermuteDims(const Body& body, const std::vector<int>& order);
 
+// SplitDims and the order of loops that suits memory: the last dimension is the one that most accesses are contiguous along
+// (vectors, or the threads of a warp, run along it), the others follow the access that touches most. At least one dimension.
+Body LoopOrder(const Body& body);
+
 // The stride along `dim` when the map has one there (0 for extent 1); nothing when it has several digits.
 std::optional<int64_t> StrideAlong(const Layout& map, int dim);
 bool HasPartialRange(const Body& body);

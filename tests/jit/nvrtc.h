@@ -1,10 +1,13 @@
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
 
+#include "jit/codegen_cuda.h"
 #include "jit/nvrtc_compiler.h"
 #include "ops/error.h"
 
@@ -26,6 +29,24 @@ inline const NvrtcCompiler* Nvrtc() {
     return nullptr;
   }();
   return nvrtc.get();
+}
+
+// Where NVRTC is at hand, compiles the plan for Hopper: no spills, at most `max_registers` a thread.
+inline void CheckCubin(const KernelPlan& plan, int max_registers, const CudaSchedule& schedule = {}) {
+  const NvrtcCompiler* nvrtc = Nvrtc();
+  const CudaSource source = GenerateCuda(plan, schedule);
+  if (nvrtc == nullptr || source.launches.empty()) return;
+  const CudaImage image = nvrtc->Compile(source.text, "test_kernel");
+  EXPECT_GT(image.cubin.size(), 500u);
+  EXPECT_EQ(image.kernels.size(), source.launches.size()) << source.text;
+  for (const CudaSource::Launch& launch : source.launches) {
+    ASSERT_TRUE(image.kernels.contains(launch.symbol)) << source.text;
+    const CudaImage::Resources& resources = image.kernels.at(launch.symbol);
+    EXPECT_EQ(resources.spill_bytes, 0) << source.text;
+    EXPECT_GT(resources.registers, 0) << source.text;
+    EXPECT_LE(resources.registers, max_registers) << source.text;
+    EXPECT_LE(resources.shared_bytes, 48 << 10) << source.text;
+  }
 }
 
 }  // namespace athanor::testing

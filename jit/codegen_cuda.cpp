@@ -1,0 +1,53 @@
+#include "jit/codegen_cuda.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "jit/cuda_emitter.h"
+#include "jit/source_writer.h"
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+constexpr size_t kMaxPointers = 4000;                        // a launch takes 32764 bytes of parameters
+
+}  // namespace
+
+std::string ToString(const CudaSchedule& schedule) {
+  return fmt::format("cuda threads={} max_blocks={}", schedule.threads, schedule.max_blocks);
+}
+
+std::string Validate(const CudaSchedule& schedule, const KernelPlan& plan) {
+  if (plan.skeleton != Skeleton::kPointwise) {
+    return fmt::format("no CUDA generator for the skeleton {} yet", Name(plan.skeleton));
+  }
+  if (schedule.threads < 32 || schedule.threads > 1024 || schedule.threads % 32 != 0) return fmt::format("{} threads in a block", schedule.threads);
+  if (schedule.max_blocks < 1 || schedule.max_blocks > 1 << 20) return fmt::format("{} blocks", schedule.max_blocks);
+  return "";
+}
+
+CudaSource GenerateCuda(const KernelPlan& plan, const CudaSchedule& schedule) {
+  if (plan.skeleton != Skeleton::kPointwise) {
+    Fail("CUDA kernels are generated for pointwise only; this one is {}: {}", Name(plan.skeleton), fmt::join(plan.nodes, ", "));
+  }
+  if (plan.args.size() > kMaxPointers) Fail("a CUDA kernel takes at most {} tensors, this one has {}", kMaxPointers, plan.args.size());
+  if (const std::string reason = Validate(schedule, plan); !reason.empty()) {
+    throw InternalError(fmt::format("cannot generate {} under '{}': {}", Name(plan.skeleton), ToString(schedule), reason));
+  }
+  return GenerateCudaPointwise(plan, schedule);
+}
+
+std::string CudaText(const KernelPlan& plan, const CudaSchedule& schedule, size_t pointers, const std::string& helpers, const std::string& kernels) {
+  SourceWriter out;
+  out.Comment(fmt::format("{}: {}", Name(plan.skeleton), fmt::join(plan.nodes, ", ")));
+  out.Comment(fmt::format("schedule: {}", ToString(schedule)));
+  out.Raw(helpers);
+  out.Open("struct Arguments");
+  out.Line("char* pointers[{}];", pointers);
+  out.Close(";");
+  out.Blank();
+  return out.text() + kernels;
+}
+
+}  // namespace athanor
