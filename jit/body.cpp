@@ -68,12 +68,16 @@ std::vector<uint32_t> Body::Varies() const {
 uint32_t Body::Varies(int expr) const { return Varies()[expr]; }
 
 uint32_t Body::Varies(const Operand& operand, const std::vector<uint32_t>& varies) {
-  return MapVaries(operand.map) | (operand.row >= 0 ? varies[operand.row] : 0);
+  uint32_t dims = 0;
+  operand.ForEachMap([&](const Layout& map) { dims |= MapVaries(map); });
+  return dims | (operand.row >= 0 ? varies[operand.row] : 0);
 }
 
 std::string ToString(const Operand& operand) {
   std::string text = fmt::format("arg{} {}", operand.arg, ToString(operand.map));
   if (operand.row >= 0) text += fmt::format(" + e{} * {} of {}", operand.row, operand.row_stride, operand.row_count);
+  for (const Bound& bound : operand.bounds) text += fmt::format(" if 0 <= {} < {}", ToString(bound.coordinate), bound.extent);
+  if (!operand.bounds.empty()) text += fmt::format(" else {}", operand.fill);
   return text;
 }
 

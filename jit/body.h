@@ -11,15 +11,35 @@
 
 namespace athanor {
 
+// An access exists only where 0 <= coordinate < extent: windows reach over the edges of a tensor. The coordinate is a separable
+// function of the index, as an address is.
+struct Bound {
+  Layout coordinate;
+  int64_t extent = 0;
+  bool operator==(const Bound&) const = default;
+};
+
 // How a kernel argument is addressed from an iteration space. map.rank() is the space's rank. When `row` is set the access is
 // a gather: the i64 expression `row` picks a row, and the address is map + row * row_stride (0 <= row < row_count holds by contract
 // with the caller: the runtime checks indices before the launch).
 struct Operand {
+  // Applies `fn` to the access map and to the maps of the bounds.
+  void ForEachMap(const auto& fn) {
+    fn(map);
+    for (Bound& bound : bounds) fn(bound.coordinate);
+  }
+  void ForEachMap(const auto& fn) const {
+    fn(map);
+    for (const Bound& bound : bounds) fn(bound.coordinate);
+  }
+
   int arg = 0;                                               // index in KernelPlan::args
   Layout map;
   int row = -1;                                              // expression
   int64_t row_stride = 0;
   int64_t row_count = 0;
+  std::vector<Bound> bounds;                                 // loads only; where one does not hold, the value is `fill`
+  double fill = 0;
   bool operator==(const Operand&) const = default;
 };
 

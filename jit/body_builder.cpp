@@ -78,6 +78,7 @@ int BodyBuilder::ReadNode(NodeId id, const Layout& map) {
       case OpKind::kReduce: return ReadReduction(id, map);
       case OpKind::kIota: return Index(id, map);
       case OpKind::kGather: return Gather(id, map);
+      case OpKind::kWindow: return Window(id, map);
       default: throw NeedsStorage{node.outputs[0]};
     }
   } catch (const NeedsStorage& blocked) {
@@ -202,11 +203,58 @@ int BodyBuilder::Gather(NodeId id, const Layout& map) {
   operand.row_count = table.shape[0];
   operand.arg = context_.arg(stored.buffer);
   operand.map = Through(base, Through(Layout::Strided(shape, column_strides), map, result), result);
-  body_.operands.push_back(operand);
+  return AddLoad(std::move(operand), table.dtype);
+}
+
+// The input's access map with each windowed dimension split in two, and a bound for each of them.
+int BodyBuilder::Window(NodeId id, const Layout& map) {
+  using Ints = std::vector<int64_t>;
+  const Node& node = context_.graph.node(id);
+  const TensorDesc& in = context_.graph.desc(node.inputs[0]);
+  const ViewOf& view = context_.views[node.inputs[0]];
+  const Storage stored = context_.storage(view.root);
+  const Layout base = Through(stored.layout, view.layout, view.root);
+  const Ints &dims = Get<Ints>(node.attrs, "dim"), &start = Get<Ints>(node.attrs, "start"), &stride = Get<Ints>(node.attrs, "stride"),
+             &dilation = Get<Ints>(node.attrs, "dilation"), &extent = Get<Ints>(node.attrs, "extent"), &kernel = Get<Ints>(node.attrs, "kernel");
+  // The window's own index space, with the strides of one function of the input's index.
+  auto windowed = [&](const std::function<Digits(int d)>& digits, int64_t offset) {
+    std::vector<Digits> space;
+    for (int d = 0; d < in.rank(); ++d) {
+      const auto w = static_cast<size_t>(std::find(dims.begin(), dims.end(), d) - dims.begin());
+      const Digits along = Coalesce(digits(d));
+      if (w == dims.size()) {
+        space.push_back(along.empty() ? Digits{{in.shape[d], 0}} : along);
+        continue;
+      }
+      if (along.size() > 1) throw NeedsStorage{view.root};
+      const int64_t step = along.empty() ? 0 : along[0].stride;
+      offset += start[w] * step;
+      space.push_back({{extent[w], stride[w] * step}});
+      space.push_back({{kernel[w], dilation[w] * step}});
+    }
+    return Through(Layout(offset, std::move(space)), map, node.outputs[0]);
+  };
+  Operand operand;
+  operand.arg = context_.arg(stored.buffer);
+  operand.map = windowed([&](int d) { return base.dim(d); }, base.offset());
+  operand.fill = Get<double>(node.attrs, "fill");
+  for (size_t w = 0; w < dims.size(); ++w) {
+    const int64_t first = start[w] + std::min<int64_t>(0, (extent[w] - 1) * stride[w]) + std::min<int64_t>(0, (kernel[w] - 1) * dilation[w]);
+    const int64_t last = start[w] + std::max<int64_t>(0, (extent[w] - 1) * stride[w]) + std::max<int64_t>(0, (kernel[w] - 1) * dilation[w]);
+    const int64_t size = in.shape[dims[w]];
+    if (first >= 0 && last < size) continue;                 // stays inside
+    operand.bounds.push_back({windowed([&](int d) { return Digits{{in.shape[d], d == dims[w] ? 1 : 0}}; }, 0), size});
+  }
+  return AddLoad(std::move(operand), in.dtype);
+}
+
+int BodyBuilder::AddLoad(Operand operand, DType dtype) {
+  auto found = std::find(body_.operands.begin(), body_.operands.end(), operand);
   Expr expr;
   expr.kind = Expr::Kind::kLoad;
-  expr.dtype = table.dtype;
-  expr.operand = static_cast<int>(body_.operands.size()) - 1;
+  expr.dtype = dtype;
+  expr.operand = static_cast<int>(found - body_.operands.begin());
+  if (found == body_.operands.end()) body_.operands.push_back(std::move(operand));
   return AddExpr(expr);
 }
 
@@ -215,13 +263,7 @@ int BodyBuilder::Load(ValueId root, const Layout& map) {
   Operand operand;
   operand.arg = context_.arg(stored.buffer);
   operand.map = Through(stored.layout, map, root);
-  auto found = std::find(body_.operands.begin(), body_.operands.end(), operand);
-  Expr expr;
-  expr.kind = Expr::Kind::kLoad;
-  expr.dtype = context_.graph.desc(root).dtype;
-  expr.operand = static_cast<int>(found - body_.operands.begin());
-  if (found == body_.operands.end()) body_.operands.push_back(operand);
-  return AddExpr(expr);
+  return AddLoad(std::move(operand), context_.graph.desc(root).dtype);
 }
 
 }  // namespace athanor

@@ -55,6 +55,8 @@ class BodyBuilder {
   int ReduceAll(NodeId node);
   int Index(NodeId node, const Layout& map);
   int Gather(NodeId node, const Layout& map);
+  int Window(NodeId node, const Layout& map);
+  int AddLoad(Operand operand, DType dtype);
   int Load(ValueId root, const Layout& map);
   Layout Through(const Layout& layout, const Layout& map, ValueId blocked) const;
 

@@ -1,9 +1,15 @@
 #include "jit/body_emitter.h"
 
+#include <algorithm>
+
 #include "ops/error.h"
 
 namespace athanor {
 namespace {
+
+bool StrideVaries(const Digits& digits) {
+  return std::any_of(digits.begin(), digits.end(), [](const Digit& d) { return d.extent > 1 && d.stride != 0; });
+}
 
 std::string Plus(const std::string& a, const std::string& b) { return a.empty() ? b : b.empty() ? a : a + " + " + b; }
 
@@ -198,6 +204,7 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
   const Operand& operand = body_.operands[expr.operand];
   const DType memory = args_[operand.arg].dtype;
   const Access access = Address(operand);
+  if (!operand.bounds.empty()) return BoundedLoad(expr, id, access);
   if (access.kind == Access::Kind::kScalar) {
     return {Define(id, expr.dtype, false, Convert(LoadScalar(access.pointer, memory), memory, expr.dtype, false)), false};
   }
@@ -220,6 +227,64 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
                            : tail  ? fmt::format("load{}_tail({}, {})", suffix, access.pointer, state_.live)
                                    : fmt::format("load{}({})", suffix, access.pointer);
   return {Define(id, expr.dtype, true, Convert(text, memory, expr.dtype, true)), true};
+}
+
+std::string BodyEmitter::Coordinate(const Layout& coordinate, bool lane) {
+  std::string text = std::to_string(coordinate.offset());
+  for (int d = 0; d < coordinate.rank(); ++d) {
+    const bool along = lane && d == state_.vector_dim;
+    text = Plus(text, OffsetText(Coalesce(coordinate.dim(d)), along ? fmt::format("({} + l)", state_.index[d]) : state_.index[d]));
+  }
+  return text;
+}
+
+BodyEmitter::Value BodyEmitter::BoundedLoad(const Expr& expr, int id, const Access& access) {
+  const Operand& operand = body_.operands[expr.operand];
+  const DType memory = args_[operand.arg].dtype, value = ValueType(expr.dtype);
+  const std::string fill = Literal(operand.fill, value), name = NewName(id);
+  auto conjunction = [&](bool lane, bool varying) {          // of the bounds that vary along the lanes, or of the others
+    std::string text;
+    for (const Bound& bound : operand.bounds) {
+      if ((state_.vector_dim >= 0 && StrideVaries(bound.coordinate.dim(state_.vector_dim))) != varying) continue;
+      text += fmt::format("{}(unsigned long)({}) < {}", text.empty() ? "" : " && ", Coordinate(bound.coordinate, lane), bound.extent);
+    }
+    return text.empty() ? "1" : text;
+  };
+  const bool varying = conjunction(false, true) != "1";
+  auto element = [&](const std::string& pointer) { return Convert(LoadScalar(pointer, memory), memory, expr.dtype, false); };
+  if (access.kind == Access::Kind::kScalar && !varying) {
+    out_->Line("const {} {} = {} ? {} : {};", ScalarType(value), name, conjunction(false, false), element(access.pointer), fill);
+    return {name, false};
+  }
+  prelude_->Use("splat", value);
+  out_->Line("{} {} = splat({});", VectorType(value), name, fill);
+  const bool unit = access.kind == Access::Kind::kUnit && memory == value;
+  bool steps = true;                                         // the varying coordinates go up by one a lane
+  for (const Bound& bound : operand.bounds) {
+    const Digits along = state_.vector_dim < 0 ? Digits{} : Coalesce(bound.coordinate.dim(state_.vector_dim));
+    steps &= !StrideVaries(along) || (along[0].stride == 1 && Uniform(along, 0));
+  }
+  out_->Open("if ({})", conjunction(false, false));
+  if (unit && steps) {
+    prelude_->Use("window", memory);
+    std::string first = "0", last = Lanes();
+    for (const Bound& bound : operand.bounds) {
+      if (!StrideVaries(bound.coordinate.dim(state_.vector_dim))) continue;
+      const std::string at = Coordinate(bound.coordinate, false);
+      first = fmt::format("larger({}, -({}))", first, at);
+      last = fmt::format("smaller({}, {} - ({}))", last, bound.extent, at);
+    }
+    out_->Line("{} = load_window({}, {}, {}, {});", name, access.pointer, first, last, name);
+  } else {
+    const std::string pointer = access.kind == Access::Kind::kLanes || access.stride == 0
+                                    ? access.pointer
+                                    : fmt::format("{} + l * {}", access.pointer, access.stride);
+    out_->Open("for (long l = 0; l < {}; ++l)", Lanes());
+    out_->Line("if ({}) {}[l] = {}{};", conjunction(true, true), name, memory == DType::kBool ? "-" : "", element(pointer));
+    out_->Close();
+  }
+  out_->Close();
+  return {name, true};
 }
 
 // --- stores

@@ -76,6 +76,8 @@ class BodyEmitter {
   std::string Lanes() const;                                // number of live lanes
   std::string LoadScalar(const std::string& pointer, DType dtype);
   Value Load(const Expr& expr, int id);
+  Value BoundedLoad(const Expr& expr, int id, const Access& access);
+  std::string Coordinate(const Layout& coordinate, bool lane);  // of lane 0, or of lane `l`
   Value Apply(const Expr& expr, int id);
   std::string ApplyText(const Expr& expr, const std::vector<Value>& args, bool vector);
   std::string CompareText(const Expr& expr, const std::vector<Value>& args, bool vector);

@@ -46,7 +46,7 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
   const Layout& map = body.operands[main_operand_].map;
   across_contiguous_ = FirstStride(map.dim(across)) == 1 && FirstStride(map.dim(k)) != 1;
   const Expr& expr = body.exprs[result];
-  in_place_ = expr.kind == Expr::Kind::kLoad && body.operands[expr.operand].row < 0 && ValueType(expr.dtype) == expr.dtype &&
+  in_place_ = expr.kind == Expr::Kind::kLoad && body.operands[expr.operand].row < 0 && body.operands[expr.operand].bounds.empty() && ValueType(expr.dtype) == expr.dtype &&
               args[body.operands[expr.operand].arg].dtype == expr.dtype;
   for (int d = 0; d < 3; ++d) {
     const Digits digits = Coalesce(map.dim(d));

@@ -121,7 +121,11 @@ std::string CudaEmitter::Get(int id) {
       break;
     case Expr::Kind::kLoad: {
       const Operand& operand = body_.operands[expr.operand];
-      name = Define(id, FromMemory(fmt::format("*({})", Pointer(operand)), args_[operand.arg].dtype, expr.dtype));
+      std::string text = FromMemory(fmt::format("*({})", Pointer(operand)), args_[operand.arg].dtype, expr.dtype);
+      if (const std::string inside = Inside(operand); !inside.empty()) {
+        text = fmt::format("{} ? {} : {}", inside, text, CudaLiteral(operand.fill, expr.dtype));
+      }
+      name = Define(id, text);
       break;
     }
     case Expr::Kind::kApply: name = Define(id, ApplyText(expr)); break;
@@ -194,7 +198,18 @@ std::string CudaEmitter::Pointer(const Operand& operand, int64_t begin) {
   return text;
 }
 
+std::string CudaEmitter::Inside(const Operand& operand) const {
+  std::string text;
+  for (const Bound& bound : operand.bounds) {
+    std::string coordinate = std::to_string(bound.coordinate.offset());
+    for (int d = 0; d < bound.coordinate.rank(); ++d) coordinate += OffsetText(Coalesce(bound.coordinate.dim(d)), state_.index[d]);
+    text += fmt::format("{}(unsigned long long)({}) < {}", text.empty() ? "" : " && ", coordinate, bound.extent);
+  }
+  return text;
+}
+
 bool CudaEmitter::IsVec(const Operand& operand, int dim, int lanes, int64_t begin) const {
+  if (!operand.bounds.empty()) return false;
   if (lanes == 1 || operand.map.offset() % lanes != 0 || begin % lanes != 0) return false;
   if (operand.row >= 0 && ((varies_[operand.row] >> dim & 1) || operand.row_stride % lanes != 0)) return false;
   for (int d = 0; d < operand.map.rank(); ++d) {

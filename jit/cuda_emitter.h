@@ -30,6 +30,7 @@ class CudaEmitter {
   std::string Get(int expr);                                 // the name of a constant, which is defined on demand, or a literal
   void Hoist(std::span<const int> roots);                    // computes now whatever the roots need that varies along known indices only
   void EmitStore(const Store& store);
+  std::string Inside(const Operand& operand) const;          // the condition of its bounds; empty without
   std::string Pointer(const Operand& operand, int64_t begin = 0);
   std::string Element(const Store& store);                   // the store's value in its form in memory
 

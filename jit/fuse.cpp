@@ -58,7 +58,7 @@ class Fuser {
   // A loop node that no cluster has taken yet.
   bool IsFree(NodeId n) const { return n != kNone && live_[n] && !IsStructural(n) && ClusterOf(n) < 0; }
   bool IsInlinable(NodeId n) const {
-    return IsFree(n) && (Kind(n) == OpKind::kPointwise || Kind(n) == OpKind::kIota) && !MustStore(n);
+    return IsFree(n) && (Kind(n) == OpKind::kPointwise || Kind(n) == OpKind::kIota || Kind(n) == OpKind::kWindow) && !MustStore(n);
   }
   bool IsCopy(NodeId n) const {
     return Kind(n) == OpKind::kPointwise && At(n).op->fn == Fn::kCast &&
@@ -310,7 +310,7 @@ class Fuser {
     for (ValueId v : At(n).inputs) {
       if (v == kNone || graph_.value(Root(v)).constant) continue;
       NodeId producer = Producer(v);
-      if (IsInlinable(producer)) {
+      if (IsInlinable(producer) && Kind(n) != OpKind::kWindow) {
         const Chain& deeper = ChainOf(producer);
         chain.leaves.insert(deeper.leaves.begin(), deeper.leaves.end());
         chain.after_reduction |= deeper.after_reduction;
@@ -346,7 +346,8 @@ class Fuser {
   bool NeedsMemory(NodeId n) const {
     if (MustStore(n) || output_roots_.count(Result(n)) || Kind(n) == OpKind::kReduce || Kind(n) == OpKind::kGather) return true;
     return std::any_of(readers_[Result(n)].begin(), readers_[Result(n)].end(), [&](NodeId r) {
-      return Kind(r) == OpKind::kAttention || Kind(r) == OpKind::kScatter || Kind(r) == OpKind::kConcat;
+      return Kind(r) == OpKind::kAttention || Kind(r) == OpKind::kScatter || Kind(r) == OpKind::kConcat ||
+             Kind(r) == OpKind::kWindow;                     // would be recomputed for each position in the window
     });
   }
 

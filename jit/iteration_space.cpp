@@ -18,7 +18,7 @@ std::vector<int64_t> PiecesOf(const Body& body, int d) {
       if (product > 1 && product < body.extents[d]) cuts.insert(product);
     }
   };
-  for (const Operand& operand : body.operands) add(operand.map);
+  for (const Operand& operand : body.operands) operand.ForEachMap(add);
   for (const Store& store : body.stores) add(store.operand.map);
   std::vector<int64_t> pieces;
   int64_t done = 1;
@@ -87,7 +87,9 @@ Body SplitDigits(const Body& body) {
   }
   ATHANOR_CHECK(result.extents.size() <= 32);
   for (Operand& operand : result.operands) {
-    if (!SplitMap(Layout(operand.map), pieces, &operand.map)) return body;
+    bool split = true;
+    operand.ForEachMap([&](Layout& map) { split = split && SplitMap(Layout(map), pieces, &map); });
+    if (!split) return body;
   }
   for (Store& store : result.stores) {
     if (!SplitMap(Layout(store.operand.map), pieces, &store.operand.map)) return body;

@@ -13,8 +13,8 @@ namespace {
 // Applies `fn` to the access map of every load and store.
 template <typename BodyType>
 void ForEachMap(BodyType& body, const auto& fn) {
-  for (auto& operand : body.operands) fn(operand.map);
-  for (auto& store : body.stores) fn(store.operand.map);
+  for (auto& operand : body.operands) operand.ForEachMap(fn);
+  for (auto& store : body.stores) store.operand.ForEachMap(fn);
 }
 
 std::vector<bool> NamedDims(const Body& body) {

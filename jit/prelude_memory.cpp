@@ -67,6 +67,24 @@ std::string TailText(const ElementType& type, Isa isa, int lanes) {
   return Substitute(text, names);
 }
 
+// Lanes [first, last) from memory, the others from `fill`; the range may be empty or reach over the vector.
+std::string WindowText(const ElementType& type, Isa isa, int lanes) {
+  const bool masked = isa == Isa::kAvx512 && type.bytes * lanes == 64 && type.bytes >= 4;
+  const std::string text = masked
+      ? "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
+        "  const unsigned live = (1u << larger(smaller(last, $N), 0)) - (1u << smaller(larger(first, 0), $N));\n"
+        "  return first < last ? ($V)__builtin_ia32_loadup$S512_mask((const $F*)p, ($F_window)fill, ($MASK)live) : fill;\n"
+        "}\n"
+      : "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
+        "  for (long i = larger(first, 0); i < smaller(last, $N); ++i) fill[i] = p[i];\n"
+        "  return fill;\n"
+        "}\n";
+  const bool wide = type.bytes == 8;
+  return (masked ? Substitute("typedef $F $F_window __attribute__((vector_size(64)));\n", {{"$F", wide ? "double" : "float"}}) : "") +
+         Substitute(text, {{"$V", fmt::format("v{}", type.tag)}, {"$T", type.scalar}, {"$N", std::to_string(lanes)}, {"$S", wide ? "d" : "s"},
+                           {"$F", wide ? "double" : "float"}, {"$MASK", wide ? "unsigned char" : "unsigned short"}});
+}
+
 void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
   const int vector_bytes = isa == Isa::kAvx512 ? 64 : 32;
   for (const ElementType& type : kElementTypes) {
@@ -86,6 +104,7 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
           "INLINE $V load_tail(const $T* p, long n) { $V v{}; for (long i = 0; i < n; ++i) v[i] = p[i]; return v; }\n"
           "INLINE void store_tail($T* p, $V v, long n) { for (long i = 0; i < n; ++i) p[i] = v[i]; }\n");
     }
+    add("window", {"bounds"}, WindowText(type, isa, lanes));
     add("strided", {},
         "INLINE $V load_strided(const $T* p, long stride, long n) {\n"
         "  $V v{};\n"
@@ -114,6 +133,8 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
           "}\n");
     }
   }
+  units->push_back({"bounds", {}, "INLINE long larger(long a, long b) { return a > b ? a : b; }\n"
+                                 "INLINE long smaller(long a, long b) { return a < b ? a : b; }\n"});
   units->push_back({"fence", {}, "INLINE void fence() { __builtin_ia32_sfence(); }\n"});
 }
 

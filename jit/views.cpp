@@ -59,6 +59,14 @@ class CopyInserter {
            Invert(view.layout, result_.desc(view.root).elements()).has_value();
   }
 
+  // One stride along each of the dimensions of a stored value, as a window needs.
+  bool HasPlainDims(ValueId value, const std::vector<int64_t>& dims) const {
+    const ViewOf& view = views_[value];
+    return !result_.value(view.root).constant && std::all_of(dims.begin(), dims.end(), [&](int64_t d) {
+      return Coalesce(view.layout.dim(static_cast<int>(d))).size() <= 1;
+    });
+  }
+
   void AddNode(const Node& node) {
     std::vector<ValueId> inputs;
     for (ValueId input : node.inputs) inputs.push_back(input == kNone ? kNone : map_[input]);
@@ -67,6 +75,7 @@ class CopyInserter {
         if (!IsWholeRoot(input) || !placed_.insert(views_[input].root).second) input = Copy(input), placed_.insert(input);
       }
     }
+    if (node.op->kind == OpKind::kWindow && !HasPlainDims(inputs[0], Get<std::vector<int64_t>>(node.attrs, "dim"))) inputs[0] = Copy(inputs[0]);
     std::vector<ValueId> outputs = result_.Add(node.op->name, inputs, node.attrs);
     views_.resize(result_.values().size());
     std::optional<std::vector<Layout>> layouts;

@@ -65,6 +65,17 @@ ValueId Emit::Expand(ValueId x, Shape target) {
   return graph_.Add1("expand", {x}, {{"size", std::move(target)}});
 }
 
+ValueId Emit::Window(ValueId x, int64_t dim, const std::vector<Slide>& slides, double fill) {
+  std::vector<int64_t> dims, extent, kernel, start, stride, dilation;
+  for (const Slide& slide : slides) {
+    dims.push_back(dim++);
+    extent.push_back(slide.extent), kernel.push_back(slide.kernel), start.push_back(slide.start);
+    stride.push_back(slide.stride), dilation.push_back(slide.dilation);
+  }
+  return graph_.Add1("_window", {x}, {{"dim", dims}, {"extent", extent}, {"kernel", kernel}, {"start", start}, {"stride", stride},
+                                      {"dilation", dilation}, {"fill", fill}});
+}
+
 ValueId Emit::Contract(ValueId a, ValueId b) { return graph_.Add1("_contract", {a, b}); }
 
 DType ComputeType(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16 ? DType::kF32 : dtype; }

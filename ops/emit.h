@@ -60,6 +60,11 @@ class Emit {
   ValueId Permute(ValueId x, std::vector<int64_t> dims);
   ValueId Transpose(ValueId x);                              // swaps the last two dimensions
   ValueId Expand(ValueId x, Shape shape);
+  // Windows over dimension `dim` and the ones behind it, one entry each (ops/window.h). Each becomes two, [extent, kernel].
+  struct Slide {
+    int64_t extent, kernel, start, stride, dilation;
+  };
+  ValueId Window(ValueId x, int64_t dim, const std::vector<Slide>& slides, double fill = 0);
   ValueId Contract(ValueId a, ValueId b);                    // [batch..., M, K] by [batch..., K, N]
 
  private:

@@ -15,6 +15,7 @@
 #include "ops/pointwise.h"
 #include "ops/reduce.h"
 #include "ops/view.h"
+#include "ops/window.h"
 
 namespace athanor {
 namespace {
@@ -34,6 +35,7 @@ const std::map<std::string_view, OpDef>& Ops() {
     RegisterNormOps();
     RegisterContractOps();
     RegisterConvOps();
+    RegisterWindowOps();
     RegisterAttentionOps();
     RegisterEmbeddingOps();
     RegisterLossOps();

@@ -21,6 +21,7 @@ enum class OpKind : uint8_t {
   kReduce,      // sum or amax over `dim` (list) with `keepdim`; an empty list means all dimensions
   kView,        // no arithmetic: see OpDef::view
   kConcat,      // cat along `dim`
+  kWindow,      // _window: sliding windows over padded dimensions; read through, see ops/window.h
   kIota,        // the index along `dim` as a tensor of `shape`, dtype i64
   kContract,    // matmul of [batch..., M, K] by [batch..., K, N]; both inputs of equal rank >= 2 and equal batch extents
   kAttention,   // _attention and _attention_backward

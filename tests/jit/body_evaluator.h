@@ -137,7 +137,7 @@ class BodyEvaluator {
       case Expr::Kind::kAccumulator:
         return accumulator_(index);
       case Expr::Kind::kLoad:
-        return args_[body_.operands[expr.operand].arg].Get(Address(body_.operands[expr.operand], index));
+        return Load(body_.operands[expr.operand], index);
       case Expr::Kind::kReduce:
         return Reduce(id, index);
       case Expr::Kind::kApply:
@@ -146,6 +146,14 @@ class BodyEvaluator {
     double arg[3] = {};
     for (int i = 0; i < Arity(expr.fn); ++i) arg[i] = Value(expr.args[i], index);
     return Round(Apply(expr.fn, arg[0], arg[1], arg[2]), expr);
+  }
+
+  double Load(const Operand& operand, const std::vector<int64_t>& index) {
+    for (const Bound& bound : operand.bounds) {
+      const int64_t at = bound.coordinate.Address(index);
+      if (at < 0 || at >= bound.extent) return operand.fill;
+    }
+    return args_[operand.arg].Get(Address(operand, index));
   }
 
   int64_t Address(const Operand& operand, std::vector<int64_t> index, int64_t begin = 0) {

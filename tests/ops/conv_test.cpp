@@ -3,9 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "ops/decompose.h"
-#include "ops/error.h"
-#include "ops/gradient.h"
 #include "tests/ops/op_checker.h"
 
 namespace athanor {
@@ -50,16 +47,25 @@ TEST(Conv, PatchesDecomposeAndDifferentiate) {
   }
 }
 
-TEST(Conv, OthersAreNotCompiledYet) {
-  const Graph padded = GraphOf({"conv2d", {F64({1, 1, 4, 4}, 1), F64({1, 1, 3, 3}, 2)}, {{"padding", Ints{1}}}});
-  for (const auto& pass : {Decompose, Gradient}) {
-    try {
-      pass(padded);
-      FAIL() << "compiled";
-    } catch (const Error& error) {
-      EXPECT_THAT(error.what(), HasSubstr("kernel equal to its stride"));
-      EXPECT_THAT(error.what(), HasSubstr("padding 1 x 1"));
-    }
+TEST(Conv, WindowsDecomposeAndDifferentiate) {
+  struct Case {
+    Shape x, weight;
+    Attrs attrs;
+  };
+  const std::vector<Case> cases = {
+      {{2, 3, 5, 6}, {4, 3, 3, 3}, {{"padding", Ints{1}}}},
+      {{1, 2, 7, 5}, {3, 2, 3, 2}, {{"stride", Ints{2}}, {"padding", Ints{1, 0}}}},
+      {{1, 2, 9, 9}, {2, 2, 3, 3}, {{"stride", Ints{3, 2}}, {"padding", Ints{2, 1}}, {"dilation", Ints{2, 1}}}},
+      {{1, 2, 7, 7}, {2, 2, 2, 2}, {{"stride", Ints{2}}, {"dilation", Ints{2}}, {"padding", Ints{2}}}},  // phases that no tap reaches
+      {{2, 3, 6, 5}, {2, 3, 1, 1}, {{"stride", Ints{2}}}},
+      {{1, 4, 5, 5}, {6, 2, 3, 3}, {{"padding", Ints{1}}, {"groups", int64_t{2}}}},
+      {{1, 3, 6, 6}, {3, 1, 3, 3}, {{"padding", Ints{1}}, {"stride", Ints{2}}, {"groups", int64_t{3}}}},
+      {{1, 1, 12, 11}, {2, 1, 3, 3}, {{"padding", Ints{1}}}},                                            // an image large enough for the batch
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(ToString(c.x) + " by " + ToString(c.weight));
+    ExpectAll({"conv2d", {F64(c.x, 1), F64(c.weight, 2), F64({c.weight[0]}, 3)}, c.attrs});
+    ExpectGradients({"conv2d", {F64(c.x, 1), F64(c.weight, 2)}, c.attrs}, {1});
   }
 }
 

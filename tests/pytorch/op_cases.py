@@ -132,8 +132,16 @@ def _norms_and_products(t: Table) -> None:
         t.add(f"attention_cross{suffix}", "scaled_dot_product_attention", [[2, 7, 5], [2, 11, 5], [2, 11, 9]], is_causal=causal, scale=0.3)
     t.add("conv2d_patches", "conv2d", [[2, 3, 8, 12], t.input("weight", [5, 3, 4, 4]), [5]], stride=[4, 4])
     t.add("conv2d_pointwise", "conv2d", [[2, 6, 5, 7], t.input("weight", [9, 6, 1, 1])])
-    t.add("conv2d", "conv2d", [t.input("x", [2, 4, 7, 6], grad=False), t.input("weight", [6, 2, 3, 3], grad=False)], reference_only=True,
-          stride=[2, 1], padding=[1, 1], dilation=[1, 2], groups=2)
+    for name, x, weight, attrs in [
+            ("same", [2, 3, 9, 11], [5, 3, 3, 3], {"padding": [1, 1]}),
+            ("strided", [2, 3, 9, 11], [5, 3, 3, 2], {"stride": [2, 2], "padding": [1, 0]}),
+            ("dilated", [2, 4, 13, 17], [6, 4, 5, 3], {"stride": [3, 2], "padding": [2, 1], "dilation": [2, 1]}),
+            ("large", [2, 4, 24, 24], [6, 4, 3, 3], {"padding": [1, 1]}),
+            ("downsample", [3, 8, 7, 7], [16, 8, 1, 1], {"stride": [2, 2]}),
+            ("stem", [1, 3, 32, 32], [8, 3, 7, 7], {"stride": [2, 2], "padding": [3, 3]}),
+            ("groups", [2, 4, 7, 6], [6, 2, 3, 3], {"stride": [2, 1], "padding": [1, 1], "dilation": [1, 2], "groups": 2}),
+            ("depthwise", [2, 6, 15, 15], [6, 1, 3, 3], {"stride": [2, 2], "padding": [1, 1], "groups": 6})]:
+        t.add(f"conv2d_{name}", "conv2d", [x, t.input("weight", weight), [weight[0]]], **attrs)
 
 
 def _indices_and_losses(t: Table) -> None:
