@@ -86,6 +86,8 @@ std::string WindowText(const ElementType& type, Isa isa, int lanes) {
 }
 
 void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
+  units->push_back({"bounds", {}, "INLINE long larger(long a, long b) { return a > b ? a : b; }\n"
+                                 "INLINE long smaller(long a, long b) { return a < b ? a : b; }\n"});
   const int vector_bytes = isa == Isa::kAvx512 ? 64 : 32;
   for (const ElementType& type : kElementTypes) {
     const std::string tag = type.tag;
@@ -133,8 +135,6 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
           "}\n");
     }
   }
-  units->push_back({"bounds", {}, "INLINE long larger(long a, long b) { return a > b ? a : b; }\n"
-                                 "INLINE long smaller(long a, long b) { return a < b ? a : b; }\n"});
   units->push_back({"fence", {}, "INLINE void fence() { __builtin_ia32_sfence(); }\n"});
 }
 
