@@ -162,11 +162,13 @@ std::vector<ValueId> Graph::Add(std::string_view name, std::span<const ValueId> 
   RetypeLiterals(*this, *op, inputs);
   Node node = {.op = op, .inputs = std::move(inputs), .attrs = Complete(*op, attrs)};
   std::vector<TensorDesc> descs = op->infer({*op, *this, node.inputs, node.attrs});
-  if (!output_names.empty() && output_names.size() != descs.size()) {
+  const size_t needed = op->named_outputs < 0 ? descs.size() : static_cast<size_t>(op->named_outputs);
+  if (!output_names.empty() && (output_names.size() < needed || output_names.size() > descs.size())) {
     Fail("{}: {} outputs are named, but it has {}", op->name, output_names.size(), descs.size());
   }
+  const auto name_of = [&](size_t i) { return i < output_names.size() ? std::string_view(output_names[i]) : std::string_view(); };
   for (size_t i = 0; i < descs.size(); ++i) {
-    const std::string_view chosen = output_names.empty() ? std::string_view() : output_names[i];
+    const std::string_view chosen = name_of(i);
     CheckShape(op->name, descs[i].shape);
     if (chosen.empty()) continue;
     if (by_name_.contains(chosen)) Fail("{}: the output name \"{}\" is already taken", op->name, chosen);
@@ -175,7 +177,7 @@ std::vector<ValueId> Graph::Add(std::string_view name, std::span<const ValueId> 
   }
   for (size_t i = 0; i < descs.size(); ++i) {
     const auto id = static_cast<ValueId>(values_.size());
-    std::string output = output_names.empty() || output_names[i].empty() ? fmt::format("{}%{}", op->name, id) : output_names[i];
+    std::string output = name_of(i).empty() ? fmt::format("{}%{}", op->name, id) : std::string(name_of(i));
     while (by_name_.contains(output)) output += '%';         // a made-up name gives way
     node.outputs.push_back(id);
     by_name_.emplace(output, id);

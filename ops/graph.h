@@ -61,7 +61,8 @@ class Graph {
 
   ValueId AddInput(std::string name, TensorDesc desc, bool wants_grad = false);
   ValueId AddConstant(double value, DType dtype);            // a scalar literal; equal literals share a value
-  // Runs the op's checks and shape rule and appends a node. `output_names` may be empty (names are made up) or one each.
+  // Runs the op's checks and shape rule and appends a node. `output_names` may be empty (names are made up) or one each
+  // (optional outputs may be left out).
   std::vector<ValueId> Add(std::string_view op, std::span<const ValueId> inputs, Attrs attrs = {},
                            std::span<const std::string> output_names = {});
   ValueId Add1(std::string_view op, std::initializer_list<ValueId> inputs, Attrs attrs = {});  // the only output of an op

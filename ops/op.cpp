@@ -4,6 +4,7 @@
 
 #include "ops/activation.h"
 #include "ops/attention.h"
+#include "ops/channel_norm.h"
 #include "ops/construct.h"
 #include "ops/contract.h"
 #include "ops/conv.h"
@@ -33,6 +34,7 @@ const std::map<std::string_view, OpDef>& Ops() {
     RegisterViewOps();
     RegisterConstructOps();
     RegisterNormOps();
+    RegisterChannelNormOps();
     RegisterContractOps();
     RegisterConvOps();
     RegisterWindowOps();

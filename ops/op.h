@@ -56,6 +56,7 @@ struct OpDef {
   int max_inputs = 1;                                        // -1: any number (cat, adamw)
   std::vector<AttrSpec> attrs = {};
   bool internal = false;                                     // not allowed in fragment files; its name begins with '_'
+  int named_outputs = -1;                                    // outputs that have to be named; -1: all (the others are optional)
 
   // Checks the inputs and attributes; returns the outputs' descs (contiguous). Throws Error naming op and argument.
   std::vector<TensorDesc> (*infer)(const OpCall&) = nullptr;

@@ -54,6 +54,15 @@ def _sgd(inputs: list[torch.Tensor], attrs: dict) -> list[torch.Tensor]:
     return results
 
 
+def _batch_norm(inputs: list, attrs: dict) -> list[torch.Tensor]:
+    """Changes nothing in place: what PyTorch writes into the running statistics are outputs."""
+    x, mean, var, *affine = [*inputs, None, None][:max(3, len(inputs))]
+    if mean is None or not attrs.get("training", False):
+        return [F.batch_norm(x, mean, var, *affine, **attrs)]
+    mean, var = mean.detach().clone(), var.detach().clone()
+    return [F.batch_norm(x, mean, var, *affine, **attrs), mean, var]
+
+
 def apply(op: str, inputs: list, attrs: dict):
     """One node: tensors, numbers and None in, a tensor or a sequence of tensors out."""
     if op in TENSOR_OPERANDS:
@@ -68,6 +77,9 @@ def apply(op: str, inputs: list, attrs: dict):
     if op in ("layer_norm", "rms_norm"):
         attrs = dict(attrs)
         return getattr(F, op)(inputs[0], attrs.pop("normalized_shape"), *inputs[1:], **attrs)
+    if op == "group_norm":
+        attrs = dict(attrs)
+        return F.group_norm(inputs[0], attrs.pop("num_groups"), *inputs[1:], **attrs)
     special: dict[str, Callable] = {
         "cast": lambda: inputs[0].to(DTYPES[attrs["dtype"]]),
         "reshape": lambda: inputs[0].reshape(attrs["shape"]),
@@ -79,6 +91,7 @@ def apply(op: str, inputs: list, attrs: dict):
         "index_select": lambda: torch.index_select(inputs[0], attrs["dim"], inputs[1]),
         "gather": lambda: torch.gather(inputs[0], attrs["dim"], inputs[1]),
         "cat": lambda: torch.cat(inputs, **attrs),
+        "batch_norm": lambda: _batch_norm(inputs, attrs),
         "adamw": lambda: _adamw(inputs, attrs),
         "sgd": lambda: _sgd(inputs, attrs),
     }

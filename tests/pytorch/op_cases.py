@@ -144,6 +144,20 @@ def _norms_and_products(t: Table) -> None:
         t.add(f"conv2d_{name}", "conv2d", [x, t.input("weight", weight), [weight[0]]], **attrs)
 
 
+def _channel_norms(t: Table) -> None:
+    vector = lambda name, channels: t.input(name, [channels], grad=False)
+    for name, shape in (("images", [3, 5, 9, 7]), ("rows", [33, 5]), ("one", [1, 5, 67]), ("planes", [2, 5, 1, 130])):
+        t.add(f"batch_norm_{name}", "batch_norm", [shape, None, None, [5], [5]], training=True, eps=1e-3)
+        t.add(f"batch_norm_running_{name}", "batch_norm", [shape, vector("running_mean", 5), vector("running_var", 5), [5], [5]], outputs=3,
+              training=True, momentum=0.3)
+        t.add(f"batch_norm_eval_{name}", "batch_norm", [shape, vector("running_mean", 5), vector("running_var", 5), [5], [5]])
+        t.cases[-1].ranges["running_var"] = (0.5, 2)
+    t.add("batch_norm_plain", "batch_norm", [[4, 3, 11]], training=True)
+    for name, shape in (("images", [2, 6, 5, 7]), ("rows", [9, 6]), ("one_sample", [1, 6, 67])):
+        t.add(f"group_norm_{name}", "group_norm", [shape, [6], [6]], num_groups=2)
+        t.add(f"group_norm_all_{name}", "group_norm", [shape], num_groups=1, eps=1e-3)
+
+
 def _indices_and_losses(t: Table) -> None:
     t.add("embedding", "embedding", [t.input("i", [3, 7], "i64"), [11, 13]])
     t.add("embedding_i32", "embedding", [t.input("i", [9], "i32"), [4, 5]])
@@ -175,6 +189,6 @@ def _optimizers(t: Table) -> None:
 
 def op_cases(dtype: str) -> list[Case]:
     table = Table(dtype)
-    for part in (_pointwise, _reductions, _views, _norms_and_products, _indices_and_losses, _optimizers):
+    for part in (_pointwise, _reductions, _views, _norms_and_products, _channel_norms, _indices_and_losses, _optimizers):
         part(table)
     return table.cases
