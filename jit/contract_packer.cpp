@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "jit/window_copier.h"
 #include "ops/error.h"
 
 namespace athanor {
@@ -179,7 +180,18 @@ void ContractPacker::WritePackB() {
   DeclareArgs(plan_.args, out_);
   prelude_->Use("store", dtype());
   prelude_->Use("splat", dtype());
-  b_.across_contiguous() ? PackAlongN() : PackAlongK();
+  if (const auto windows = WindowCopier::For(b_.body(), b_.result(), 2, 1, plan_.args, dtype())) {
+    const int64_t rest = RoundUp(contract_.n % panel, lanes_);
+    const std::string start = fmt::format("i / {0} * {0}", panel);
+    out_->Line("long width = {};", panel);
+    windows->Write({.along_begin = "n0", .along_end = "n1", .across_begin = "k0", .across_end = "k1",
+                    .at = fmt::format("to + ({0} - n0) * (k1 - k0) + (i - {0})", start), .step = "width",
+                    .room = rest == 0 ? fmt::format("{} + {} - i", start, panel)
+                                      : fmt::format("{0} + (width = {0} + {1} <= {2} ? {1} : {3}) - i", start, panel, contract_.n, rest)},
+                   prelude_, out_);
+  } else {
+    b_.across_contiguous() ? PackAlongN() : PackAlongK();
+  }
   out_->Close();
   out_->Blank();
 }

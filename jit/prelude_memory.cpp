@@ -107,6 +107,17 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
           "INLINE void store_tail($T* p, $V v, long n) { for (long i = 0; i < n; ++i) p[i] = v[i]; }\n");
     }
     add("window", {"bounds"}, WindowText(type, isa, lanes));
+    // Two neighbouring vectors hold every second element of a row of pixels.
+    add("window_strided", {"window." + tag},
+        fmt::format("INLINE $V load_window_strided(const $T* p, long stride, long first, long last, $V fill) {{\n"
+                    "  if (stride == 2) {{\n"
+                    "    const $V low = load_window(p, 2 * first, 2 * last - 1, fill), high = load_window(p + $N, 2 * first - $N, 2 * last - 1 - $N, fill);\n"
+                    "    return __builtin_shufflevector(low, high, {});\n"
+                    "  }}\n"
+                    "  for (long i = larger(first, 0); i < smaller(last, $N); ++i) fill[i] = p[i * stride];\n"
+                    "  return fill;\n"
+                    "}}\n",
+                    LaneList(lanes, [](int i) { return std::to_string(2 * i); })));
     add("strided", {},
         "INLINE $V load_strided(const $T* p, long stride, long n) {\n"
         "  $V v{};\n"

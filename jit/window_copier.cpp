@@ -1,0 +1,174 @@
+#include "jit/window_copier.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+const Layout& FunctionOf(const Operand& operand, int function) {
+  return function == 0 ? operand.map : operand.bounds[function - 1].coordinate;
+}
+
+int64_t ProductOf(const auto& pieces, size_t count) {
+  int64_t product = 1;
+  for (size_t p = 0; p < count; ++p) product *= pieces[p].extent;
+  return product;
+}
+
+// "name * stride", nothing for stride 0.
+void AddTerm(std::string* text, const std::string& name, int64_t stride) {
+  if (stride == 0) return;
+  *text += fmt::format(" + {}{}", name, stride == 1 ? "" : fmt::format(" * {}", stride));
+}
+
+}  // namespace
+
+// The coarsest digits in which all functions are linear.
+std::optional<std::vector<WindowCopier::Piece>> WindowCopier::PiecesOf(const Operand& operand, int dim, int64_t extent) {
+  std::set<int64_t> borders = {extent};
+  operand.ForEachMap([&](const Layout& map) {
+    int64_t below = 1;
+    for (const Digit& digit : Coalesce(map.dim(dim))) borders.insert(below *= digit.extent);
+  });
+  std::vector<Piece> pieces;
+  int64_t below = 1;
+  for (int64_t border : borders) {
+    if (border == 1) continue;
+    if (border % below != 0) return std::nullopt;
+    Piece piece{border / below, {}};
+    operand.ForEachMap([&](const Layout& map) { piece.strides.push_back(Offset(map.dim(dim), below)); });
+    pieces.push_back(std::move(piece));
+    below = border;
+  }
+  if (pieces.empty()) pieces.push_back({1, std::vector<int64_t>(1 + operand.bounds.size(), 0)});
+  return pieces;
+}
+
+std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int along, int across, const std::vector<KernelArg>& args,
+                                              DType dtype) {
+  const Expr& expr = body.exprs[result];
+  if (expr.kind != Expr::Kind::kLoad || expr.dtype != dtype || body.extents[along] == 0 || body.extents[across] == 0) return std::nullopt;
+  const Operand& operand = body.operands[expr.operand];
+  if (operand.row >= 0 || operand.fill != 0 || args[operand.arg].dtype != dtype || ValueType(dtype) != dtype) return std::nullopt;
+  WindowCopier copier;
+  copier.operand_ = &operand;
+  copier.dtype_ = dtype;
+  copier.functions_ = 1 + static_cast<int>(operand.bounds.size());
+  auto along_pieces = PiecesOf(operand, along, body.extents[along]), across_pieces = PiecesOf(operand, across, body.extents[across]);
+  auto batch_pieces = PiecesOf(operand, 0, body.extents[0]);
+  if (!along_pieces || !across_pieces || !batch_pieces) return std::nullopt;
+  copier.along_ = *along_pieces, copier.across_ = *across_pieces, copier.batch_ = *batch_pieces;
+  const bool simple = operand.bounds.empty() && copier.along_.size() == 1;
+  const std::vector<int64_t>& run = copier.along_[0].strides;
+  // Coordinates go up along a run; channels have none.
+  if (simple || run[0] < 1 || std::any_of(run.begin(), run.end(), [](int64_t s) { return s < 0; })) return std::nullopt;
+  const std::vector<int64_t>& channel = copier.across_.back().strides;
+  if (copier.across_.size() == 1 || std::any_of(channel.begin() + 1, channel.end(), [](int64_t s) { return s != 0; })) {
+    copier.across_.push_back({1, std::vector<int64_t>(copier.functions_, 0)});
+  }
+  return copier;
+}
+
+void WindowCopier::Write(const Target& target, Prelude* prelude, SourceWriter* out) const {
+  out->Open("for (long i = {}; i < {};)", target.along_begin, target.along_end);
+  int64_t below = 1;
+  for (size_t p = 0; p < along_.size(); ++p) {               // the digits of i
+    const std::string high = below == 1 ? "i" : fmt::format("i / {}", below);
+    out->Line("const long i{} = {};", p, p + 1 < along_.size() ? fmt::format("{} % {}", high, along_[p].extent) : high);
+    below *= along_[p].extent;
+  }
+  out->Line("long room = {};", target.room);
+  out->Line("long run = {0} - i < {1} - i0 ? {0} - i : {1} - i0;", target.along_end, along_[0].extent);
+  out->Line("if (run > room) run = room;");
+  for (int f = 0; f < functions_; ++f) {
+    std::string text = std::to_string(FunctionOf(*operand_, f).offset());
+    below = 1;
+    for (const Piece& piece : batch_) {
+      AddTerm(&text, fmt::format("b / {} % {}", below, piece.extent), piece.strides[f]);
+      below *= piece.extent;
+    }
+    for (size_t p = 0; p < along_.size(); ++p) AddTerm(&text, fmt::format("i{}", p), along_[p].strides[f]);
+    if (f == 0) {
+      out->Line("const {}* from = a{} + {};", ScalarType(dtype_), operand_->arg, text);
+    } else {
+      out->Line("long c{} = {};", f - 1, text);
+    }
+  }
+  out->Line("{}* to_run = {};", ScalarType(dtype_), target.at);
+  WriteRun(target, prelude, out);
+  out->Line("i += run;");
+  out->Close();
+}
+
+// The vectors of a run of pixels.
+void WindowCopier::WriteRun(const Target& target, Prelude* prelude, SourceWriter* out) const {
+  const int lanes = prelude->lanes();
+  std::string steps = fmt::format("from += {}, to_run += {}, room -= {}", lanes * along_[0].strides[0], lanes, lanes);
+  for (int f = 1; f < functions_; ++f) {
+    if (along_[0].strides[f] != 0) steps += fmt::format(", c{} += {}", f - 1, lanes * along_[0].strides[f]);
+  }
+  out->Open("for (long part = 0; part < run; part += {}, {})", lanes, steps);
+  out->Line("const long live = run - part < {0} ? run - part : {0};", lanes);
+  for (size_t p = across_.size() - 1; p-- > 0;) out->Open("for (long j{0} = 0; j{0} < {1}; ++j{0})", p, across_[p].extent);
+  WriteTap(target, prelude, out);
+  for (size_t p = 0; p < across_.size(); ++p) out->Close();
+}
+
+// Which lanes of a tap lie inside the tensor: [first, last).
+void WindowCopier::WriteTap(const Target& target, Prelude* prelude, SourceWriter* out) const {
+  prelude->Use("bounds");
+  out->Line("long first = 0, last = live;");
+  for (int f = 1; f < functions_; ++f) {
+    std::string at = fmt::format("c{}", f - 1);
+    for (size_t p = 0; p + 1 < across_.size(); ++p) AddTerm(&at, fmt::format("j{}", p), across_[p].strides[f]);
+    const int64_t extent = operand_->bounds[f - 1].extent, stride = along_[0].strides[f];
+    out->Line("const long at{} = {};", f - 1, at);
+    if (stride == 0) {
+      out->Line("if ((unsigned long)at{} >= {}) last = 0;", f - 1, extent);
+    } else if (stride == 1) {
+      out->Line("first = larger(first, -at{0}), last = smaller(last, {1} - at{0});", f - 1, extent);
+    } else {
+      out->Line("first = larger(first, ({1} - at{0}) / {2}), last = smaller(last, ({3} - at{0} + {1}) / {2});", f - 1, stride - 1, stride, extent);
+    }
+  }
+  WriteChannels(target, prelude, out);
+}
+
+void WindowCopier::WriteChannels(const Target& target, Prelude* prelude, SourceWriter* out) const {
+  const int lanes = prelude->lanes();
+  const int64_t taps = ProductOf(across_, across_.size() - 1), run_stride = along_[0].strides[0];
+  std::string tap = "0", offset = "0";
+  int64_t below = 1;
+  for (size_t p = 0; p + 1 < across_.size(); ++p) {
+    AddTerm(&tap, fmt::format("j{}", p), below);
+    AddTerm(&offset, fmt::format("j{}", p), across_[p].strides[0]);
+    below *= across_[p].extent;
+  }
+  out->Line("const long tap = {};", tap);
+  auto channel = [&](const std::string& end) {               // the first channel whose index across is not below `end`
+    return taps == 1 ? end : fmt::format("larger(0, ({} - tap + {}) / {})", end, taps - 1, taps);
+  };
+  out->Line("const long j = {}, j_end = {};", channel(target.across_begin), channel(target.across_end));
+  out->Line("const {}* x = from + {} + j * {};", ScalarType(dtype_), offset, across_.back().strides[0]);
+  out->Line("{}* y = to_run + (tap + j * {} - {}) * {};", ScalarType(dtype_), taps, target.across_begin, target.step);
+  prelude->Use(run_stride == 1 ? "window" : "window_strided", dtype_);
+  prelude->Use("store", dtype_);
+  prelude->Use("tail", dtype_);
+  const std::string zeros = fmt::format("{}{{}}", VectorType(dtype_));
+  const std::string value = run_stride == 1 ? fmt::format("load_window(x, first, last, {})", zeros)
+                                            : fmt::format("load_window_strided(x, {}, first, last, {})", run_stride, zeros);
+  for (bool narrow : {false, true}) {
+    out->Open(fmt::runtime(narrow ? "else for (long n = j; n < j_end; ++n, x += {1}, y += {2} * {3})"
+                                  : "if (room >= {0}) for (long n = j; n < j_end; ++n, x += {1}, y += {2} * {3})"),
+              lanes, across_.back().strides[0], taps, target.step);
+    out->Line(fmt::runtime(narrow ? "store_tail(y, {}, room);" : "store(y, {});"), value);
+    out->Close();
+  }
+}
+
+}  // namespace athanor

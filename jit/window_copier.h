@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "jit/body.h"
+#include "jit/plan.h"
+#include "jit/prelude.h"
+#include "jit/source_writer.h"
+
+namespace athanor {
+
+// Writes loops that copy one operand of a contraction whose access map has several digits along the vectors, or bounds: the windows
+// of an implicit GEMM. Vectors run along rows of pixels (the lowest digit of `along`). For each of them the taps (the lower digits of
+// `across`) settle which lanes lie inside the tensor, once for all channels (the highest digit of `across`), which are the innermost
+// loop.
+class WindowCopier {
+ public:
+  // Nothing where the expression is no plain load of `dtype`, or has a simpler copy. `along`, `across`: dimensions of the body.
+  static std::optional<WindowCopier> For(const Body& body, int result, int along, int across, const std::vector<KernelArg>& args,
+                                         DType dtype);
+
+  // What the loops run over and where an element goes, as C++ text. Index names: `along_begin` <= i < `along_end`, the same across.
+  struct Target {
+    std::string along_begin, along_end, across_begin, across_end;
+    // At the index `i` along (a name), the first of `across`: a pointer.
+    std::string at;
+    std::string step;                                        // elements from one index across to the next
+    // Places from `i` to the end of what may be written (a panel, a row). Lanes past the data are written there, as zeros.
+    std::string room;
+  };
+  void Write(const Target& target, Prelude* prelude, SourceWriter* out) const;
+
+ private:
+  // One digit of a dimension: its extent and the strides of the functions of the index. Function 0 is the address, 1 + i the
+  // coordinate of bound i.
+  struct Piece {
+    int64_t extent = 1;
+    std::vector<int64_t> strides;
+  };
+  static std::optional<std::vector<Piece>> PiecesOf(const Operand& operand, int dim, int64_t extent);
+  void WriteRun(const Target& target, Prelude* prelude, SourceWriter* out) const;
+  void WriteTap(const Target& target, Prelude* prelude, SourceWriter* out) const;
+  void WriteChannels(const Target& target, Prelude* prelude, SourceWriter* out) const;
+
+  const Operand* operand_ = nullptr;
+  DType dtype_ = DType::kF32;
+  int functions_ = 1;
+  std::vector<Piece> along_, across_;                        // lowest digit first
+  std::vector<Piece> batch_;
+};
+
+}  // namespace athanor
