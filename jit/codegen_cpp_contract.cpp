@@ -17,7 +17,8 @@ int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t RoundUp(int64_t a, int64_t b) { return Ceil(a, b) * b; }
 
 // The kernel: a phase that packs what is packed as a whole, the tiles, and with k_split a phase that adds the partial sums.
-// A task of the tiles phase owns mc rows and nc columns (all columns when it packs A itself) of one batch, over one part of k.
+// A task of the tiles phase owns mc rows and nc columns (all columns when it packs A itself) of one batch, over one part of k. Panels
+// of A that tasks pack are packed kc steps at a time, so that they stay in the cache.
 class ContractGenerator {
  public:
   ContractGenerator(const KernelPlan& plan, const ContractSchedule& schedule, const CpuTarget& cpu)
@@ -30,7 +31,7 @@ class ContractGenerator {
         type_(ScalarType(contract_.accumulator)),
         a_(contract_.a, contract_.a_result, 1, plan.args),
         b_(contract_.b, contract_.b_result, 2, plan.args),
-        packer_(plan, contract_, a_, b_, schedule.nv, &prelude_, &out_),
+        packer_(plan, contract_, a_, b_, schedule.nv, ADepth(contract_, schedule), &prelude_, &out_),
         m_(contract_.m),
         n_(contract_.n),
         k_(contract_.k) {
@@ -68,6 +69,10 @@ class ContractGenerator {
  private:
   enum class C { kTile, kBlock, kPartial };                  // where tiles are accumulated
 
+  static int64_t ADepth(const ContractPlan& contract, const ContractSchedule& schedule) {
+    return schedule.pack_a == Pack::kTask ? std::clamp<int64_t>(contract.k, 1, schedule.kc) : contract.k;
+  }
+  bool PacksAByParts() const { return schedule_.pack_a == Pack::kTask && packer_.a_in_panels(); }
   int64_t panel() const { return static_cast<int64_t>(schedule_.nv) * lanes_; }
   int64_t bytes(int64_t elements) const { return RoundUp(elements * SizeOf(contract_.accumulator), 64); }
   int64_t BlockColumns() const { return std::min(schedule_.nc, columns_); }
@@ -142,8 +147,8 @@ class ContractGenerator {
     if (a_phase) {
       out_.Open("if (task < {})", batch * a_chunks);
       out_.Line("const long b = task / {0}, m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", a_chunks, kPackRows, m_);
-      out_.Line("pack_a(args, b, m0, m1, ({0}*)args[{1}] + b * {2} + {3}, ({0}*)(scratch + {4}));", type_, packed_a_, packer_.PackedRows(m_),
-                packer_.RowOffset("m0"), scratch_sums_);
+      out_.Line("pack_a(args, b, m0, m1, 0, {0}, ({1}*)args[{2}] + b * {3} + {4}, ({1}*)(scratch + {5}));", k_, type_, packed_a_,
+                packer_.PackedRows(m_), packer_.RowOffset("m0"), scratch_sums_);
       out_.Line("continue;");
       out_.Close();
     }
@@ -203,12 +208,14 @@ class ContractGenerator {
     out_.Line("const long c0 = block % {0} * {1}, c1 = c0 + {1} < {2} ? c0 + {1} : {2};", column_tasks_, columns_, n_);
     out_.Line("const long b = block / {0} % {1}, part = block / {2};", column_tasks_, contract_.batch, column_tasks_ * contract_.batch);
     out_.Line("const long k_begin = part * {0}, k_end = k_begin + {0} < {1} ? k_begin + {0} : {1};", k_part_, k_);
-    if (schedule_.pack_a == Pack::kTask) {
-      out_.Line("pack_a(args, b, m0, m1, ({0}*)(scratch + {1}), ({0}*)(scratch + {2}));", type_, scratch_a_, scratch_sums_);
-    }
+    const auto pack_a = [&](std::string_view from, std::string_view to) {
+      out_.Line("pack_a(args, b, m0, m1, {3}, {4}, ({0}*)(scratch + {1}), ({0}*)(scratch + {2}));", type_, scratch_a_, scratch_sums_, from, to);
+    };
+    if (schedule_.pack_a == Pack::kTask && !PacksAByParts()) pack_a("0", std::to_string(k_));
     // With k = 0 the loop runs once, so that the epilogue sees zeros.
     out_.Open("for (long k0 = k_begin; k0 == k_begin || k0 < k_end; k0 += {})", kc_);
     out_.Line("const long k1 = k0 + {0} < k_end ? k0 + {0} : k_end;", kc_);
+    if (PacksAByParts()) pack_a("k0", "k1");
     out_.Open("for (long n0 = c0; n0 < c1; n0 += {})", BlockColumns());
     out_.Line("const long n1 = n0 + {0} < c1 ? n0 + {0} : c1;", BlockColumns());
     WritePackTaskB();
@@ -247,7 +254,7 @@ class ContractGenerator {
       case Pack::kPhase:
         return fmt::format("({}*)args[{}] + b * {} + {} + k0 * {}", type_, packed_a_, packer_.PackedRows(m_), packer_.RowOffset("m"), packer_.a_step());
       case Pack::kTask:
-        return fmt::format("({}*)(scratch + {}) + {} + k0 * {}", type_, scratch_a_, packer_.RowOffset("(m - m0)"), packer_.a_step());
+        return fmt::format("({}*)(scratch + {}) + {}{}", type_, scratch_a_, packer_.RowOffset("(m - m0)"), PacksAByParts() ? "" : " + k0");
     }
     return "";
   }

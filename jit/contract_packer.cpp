@@ -13,22 +13,20 @@ int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 }  // namespace
 
 ContractPacker::ContractPacker(const KernelPlan& plan, const ContractPlan& contract, const ContractOperand& a, const ContractOperand& b,
-                               int nv, Prelude* prelude, SourceWriter* out)
+                               int nv, int64_t a_depth, Prelude* prelude, SourceWriter* out)
     : plan_(plan), contract_(contract), a_(a), b_(b), nv_(nv), prelude_(prelude), out_(out), lanes_(prelude->lanes()),
-      panels_(a.across_contiguous() && !a.has_statistics()), row_(RoundUp(contract.k, lanes_)) {
-  // Rows a power of two apart would fall into the same few sets of the cache.
-  if (row_ * SizeOf(dtype()) % 2048 == 0) row_ += lanes_;
+      panels_(a.across_contiguous() && !a.has_statistics()), row_(panels_ ? a_depth * lanes_ : RoundUp(contract.k, lanes_)) {
+  // Rows or panels a power of two apart would fall into the same few sets of the cache.
+  if (row_ * SizeOf(dtype()) % (panels_ ? 512 : 2048) == 0) row_ += lanes_;
 }
 
-int64_t ContractPacker::PackedRows(int64_t rows) const {
-  return panels_ ? RoundUp(rows, lanes_) * contract_.k : rows * row_;
-}
+int64_t ContractPacker::PackedRows(int64_t rows) const { return panels_ ? RoundUp(rows, lanes_) / lanes_ * row_ : rows * row_; }
 
 int64_t ContractPacker::PackedColumns(int64_t columns, int64_t k) const { return RoundUp(columns, lanes_) * k; }
 
 std::string ContractPacker::RowOffset(const std::string& row) const {
   if (!panels_) return fmt::format("{} * {}", row, row_);
-  return fmt::format("({0} / {1} * {2} + {0} % {1})", row, lanes_, contract_.k * lanes_);
+  return fmt::format("({0} / {1} * {2} + {0} % {1})", row, lanes_, row_);
 }
 
 int64_t ContractPacker::SumElements(int64_t rows) const {
@@ -39,8 +37,9 @@ int64_t ContractPacker::SumElements(int64_t rows) const {
 
 void ContractPacker::WritePackA() {
   const std::string_view type = ScalarType(dtype());
-  out_->Comment(panels_ ? fmt::format("Rows [m0, m1) of A in panels of {} rows.", lanes_) : "Rows [m0, m1) of A, one behind the other.");
-  out_->Open("static __attribute__((noinline)) void pack_a(char* const* args, long b, long m0, long m1, {0}* to, {0}* sums)", type);
+  out_->Comment(panels_ ? fmt::format("Steps [k0, k1) of rows [m0, m1) of A in panels of {} rows.", lanes_) : "Rows [m0, m1) of A, one behind the other.");
+  out_->Open("static __attribute__((noinline)) void pack_a(char* const* args, long b, long m0, long m1, long k0, long k1, {0}* to, {0}* sums)",
+             type);
   DeclareArgs(plan_.args, out_);
   prelude_->Use("store", dtype());
   panels_ ? WritePanels() : WriteRows();
@@ -64,13 +63,13 @@ void ContractPacker::WritePanels() {
   prelude_->Use("load", dtype());
   if (!sums.empty()) {
     out_->Line("const long width = (m1 - m0 + {0}) / {1} * {1};", lanes_ - 1, lanes_);
-    out_->Line("for (long i = 0; i < width * {}; ++i) sums[i] = 0;", sums.size());
+    out_->Line("for (long i = 0; k0 == 0 && i < width * {}; ++i) sums[i] = 0;", sums.size());
   }
-  out_->Open("for (long k = 0; k < {}; ++k)", contract_.k);
+  out_->Open("for (long k = k0; k < k1; ++k)");
   emitter.Push();
   emitter.SetIndex(2, "k");
   auto point = [&](const std::string& live) {
-    out_->Line("store(to + (m - m0) * {} + k * {}, {});", contract_.k, lanes_, emitter.Vector(a_.result()));
+    out_->Line("store(to + (m - m0) / {0} * {1} + (k - k0) * {0}, {2});", lanes_, row_, emitter.Vector(a_.result()));
     for (size_t s = 0; s < sums.size(); ++s) {
       const std::string at = fmt::format("sums + width * {} + (m - m0)", s);
       out_->Line("store({0}, load({0}) + {1});", at, emitter.Vector(body.exprs[sums[s]].args[0]));
@@ -89,6 +88,7 @@ void ContractPacker::WritePanels() {
   emitter.Pop();
   out_->Close();
   if (sums.empty()) return;
+  out_->Line("if (k1 < {}) return;", contract_.k);
   for (bool tail : {false, true}) {
     out_->Open(fmt::runtime(tail ? "if (m0 + (m1 - m0) / {0} * {0} < m1)" : "for (long m = m0; m + {0} <= m1; m += {0})"), lanes_);
     if (tail) out_->Line("const long m = m0 + (m1 - m0) / {0} * {0};", lanes_);

@@ -11,14 +11,16 @@
 namespace athanor {
 
 // Writes the functions that copy operands of a contraction, with their prologues.
-//   pack_a(args, b, m0, m1, to, sums)          rows [m0, m1) with all of k, and the side outputs of those rows
+//   pack_a(args, b, m0, m1, k0, k1, to, sums)  steps [k0, k1) of rows [m0, m1), and the side outputs of those rows
 //   pack_b(args, b, k0, k1, n0, n1, to)        steps [k0, k1) of columns [n0, n1), n0 at the start of a panel
 // A keeps its own direction: rows one behind the other when k is contiguous, else panels [m / lanes][k][lanes]. B becomes panels
-// [n / width][k][width] of nv vectors, the last one narrower; lanes past n are zero.
+// [n / width][k][width] of nv vectors, the last one narrower; lanes past n are zero. Panels of A may be packed by parts of k, in order:
+// running sums wait in `sums`, and the last part writes the side outputs.
 class ContractPacker {
  public:
+  // `a_depth`: the most steps of k that are packed at once.
   ContractPacker(const KernelPlan& plan, const ContractPlan& contract, const ContractOperand& a, const ContractOperand& b, int nv,
-                 Prelude* prelude, SourceWriter* out);
+                 int64_t a_depth, Prelude* prelude, SourceWriter* out);
 
   void WritePackA();
   void WritePackB();
@@ -48,7 +50,7 @@ class ContractPacker {
   SourceWriter* out_;
   int lanes_;
   bool panels_;
-  int64_t row_;                                              // elements from row to row of packed A
+  int64_t row_;                                              // elements from row to row of packed A, or from panel to panel
 };
 
 }  // namespace athanor

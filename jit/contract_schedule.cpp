@@ -46,8 +46,8 @@ std::string ValidateContract(const ContractSchedule& s, const KernelPlan& plan, 
   if (s.pack_b == Pack::kNone && !facts.b_in_place) return "B has a prologue or an access map that only packing can carry";
   if (s.pack_a != Pack::kNone && facts.a_panels && facts.lanes % s.mr != 0) return "the tile's rows straddle panels of A";
   if (s.pack_a == Pack::kTask && s.mc % facts.lanes != 0) return "mc is no multiple of the vector";
-  if (s.pack_a == Pack::kTask && s.k_split != 1) return "tasks that split k would repeat A's side outputs";
-  if (s.mc * facts.contract.k * facts.element > (256 << 20) && s.pack_a == Pack::kTask) return "the packed block of A is too large";
+  if (s.pack_a == Pack::kTask && s.k_split != 1 && facts.a.has_stores()) return "tasks that split k would repeat A's side outputs";
+  if (s.mc * (facts.a_panels ? std::min(s.kc, facts.contract.k) : facts.contract.k) * facts.element > (256 << 20) && s.pack_a == Pack::kTask) return "the packed block of A is too large";
   return "";
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/executable.h"
 
+#include <sys/mman.h>
+
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -38,6 +40,7 @@ AlignedBytes Allocate(int64_t bytes) {
   const int64_t rounded = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
   char* memory = static_cast<char*>(std::aligned_alloc(alignment, rounded));
   if (memory == nullptr) Fail("out of memory: {} bytes for temporaries", rounded);
+  if (alignment > kArenaAlignment) madvise(memory, rounded, MADV_HUGEPAGE);  // advice: without huge pages it is only slower
   return AlignedBytes(memory);
 }
 
