@@ -31,7 +31,7 @@ class ContractGenerator {
         type_(ScalarType(contract_.accumulator)),
         a_(contract_.a, contract_.a_result, 1, plan.args),
         b_(contract_.b, contract_.b_result, 2, plan.args),
-        packer_(plan, contract_, a_, b_, schedule.nv, ADepth(contract_, schedule), &prelude_, &out_),
+        packer_(plan, contract_, a_, b_, schedule.nv, Depth(schedule.pack_a), Depth(schedule.pack_b), &prelude_, &out_),
         m_(contract_.m),
         n_(contract_.n),
         k_(contract_.k) {
@@ -69,9 +69,8 @@ class ContractGenerator {
  private:
   enum class C { kTile, kBlock, kPartial };                  // where tiles are accumulated
 
-  static int64_t ADepth(const ContractPlan& contract, const ContractSchedule& schedule) {
-    return schedule.pack_a == Pack::kTask ? std::clamp<int64_t>(contract.k, 1, schedule.kc) : contract.k;
-  }
+  // Steps of k in a packed block.
+  int64_t Depth(Pack pack) const { return pack == Pack::kTask ? std::clamp<int64_t>(contract_.k, 1, schedule_.kc) : contract_.k; }
   bool PacksAByParts() const { return schedule_.pack_a == Pack::kTask && packer_.a_in_panels(); }
   int64_t panel() const { return static_cast<int64_t>(schedule_.nv) * lanes_; }
   int64_t bytes(int64_t elements) const { return RoundUp(elements * SizeOf(contract_.accumulator), 64); }
@@ -85,7 +84,7 @@ class ContractGenerator {
       return next++;
     };
     if (schedule_.pack_a == Pack::kPhase) packed_a_ = temporary(contract_.batch * packer_.PackedRows(m_));
-    if (schedule_.pack_b == Pack::kPhase) packed_b_ = temporary(contract_.batch * packer_.PackedColumns(n_, k_));
+    if (schedule_.pack_b == Pack::kPhase) packed_b_ = temporary(contract_.batch * packer_.PackedColumns(n_));
     if (k_parts_ > 1) partial_ = temporary(k_parts_ * contract_.batch * m_ * c_row_ + 3 * panel());
     int64_t scratch = 0;
     auto place = [&](int64_t elements) {
@@ -95,7 +94,7 @@ class ContractGenerator {
     };
     // Tiles write whole vectors, and rows of A are read in whole tiles: a little room behind each block.
     scratch_a_ = place(schedule_.pack_a == Pack::kTask ? packer_.PackedRows(std::min(schedule_.mc, RoundUp(m_, lanes_))) : 0);
-    scratch_b_ = place(schedule_.pack_b == Pack::kTask ? packer_.PackedColumns(RoundUp(BlockColumns(), panel()), kc_) : 0);
+    scratch_b_ = place(schedule_.pack_b == Pack::kTask ? packer_.PackedColumns(BlockColumns()) : 0);
     scratch_c_ = place(where_c_ == C::kBlock ? std::min(schedule_.mc, m_) * c_row_ + panel() : where_c_ == C::kTile ? schedule_.mr * c_row_ : c_row_);
     scratch_sums_ = place(packer_.SumElements(schedule_.pack_a == Pack::kTask ? schedule_.mc : kPackRows));
     source->scratch_bytes = scratch;
@@ -134,14 +133,17 @@ class ContractGenerator {
   }
 
   static constexpr int64_t kPackRows = 64;                   // rows of A that one task of the pack phase copies
+  static constexpr int64_t kPackElements = 1 << 15;          // about so many of B
 
   void WritePackers(KernelSource* source) {
     const bool a_phase = schedule_.pack_a == Pack::kPhase, b_phase = schedule_.pack_b == Pack::kPhase;
     if (schedule_.pack_a != Pack::kNone) packer_.WritePackA();
     if (schedule_.pack_b != Pack::kNone) packer_.WritePackB();
     if (!a_phase && !b_phase) return;
-    const int64_t a_chunks = a_phase ? Ceil(m_, kPackRows) : 0, b_columns = RoundUp(std::min<int64_t>(n_, 2 * panel()), panel());
-    const int64_t b_chunks = b_phase ? Ceil(n_, b_columns) : 0, batch = contract_.batch;
+    // B along its contiguous direction: some rows, or two panels of columns.
+    const int64_t b_steps = b_.across_contiguous() ? std::max<int64_t>(1, kPackElements / n_) : std::max<int64_t>(1, k_);
+    const int64_t b_columns = b_.across_contiguous() ? n_ : 2 * panel(), b_parts = Ceil(std::max<int64_t>(1, k_), b_steps);
+    const int64_t a_chunks = a_phase ? Ceil(m_, kPackRows) : 0, b_chunks = b_phase ? b_parts * Ceil(n_, b_columns) : 0, batch = contract_.batch;
     out_.Open("extern \"C\" void pack(char* const* args, long begin, long end, char* scratch)");
     out_.Open("for (long task = begin; task < end; ++task)");
     if (a_phase) {
@@ -153,9 +155,11 @@ class ContractGenerator {
       out_.Close();
     }
     if (b_phase) {
-      out_.Line("const long rest = task - {0}, b = rest / {1}, n0 = rest % {1} * {2}, n1 = n0 + {2} < {3} ? n0 + {2} : {3};", batch * a_chunks,
-                b_chunks, b_columns, n_);
-      out_.Line("pack_b(args, b, 0, {0}, n0, n1, ({1}*)args[{2}] + b * {3} + n0 * {0});", k_, type_, packed_b_, packer_.PackedColumns(n_, k_));
+      out_.Line("const long rest = task - {0}, b = rest / {1}, chunk = rest % {1};", batch * a_chunks, b_chunks);
+      out_.Line("const long k0 = chunk % {0} * {1}, k1 = k0 + {1} < {2} ? k0 + {1} : {2};", b_parts, b_steps, k_);
+      out_.Line("const long n0 = chunk / {0} * {1}, n1 = n0 + {1} < {2} ? n0 + {1} : {2};", b_parts, b_columns, n_);
+      out_.Line("pack_b(args, b, k0, k1, n0, n1, ({}*)args[{}] + b * {} + {} + k0 * {});", type_, packed_b_, packer_.PackedColumns(n_),
+                packer_.PanelOffset("n0"), packer_.b_step());
     }
     out_.Close();
     out_.Close();
@@ -177,7 +181,7 @@ class ContractGenerator {
     } else {
       kernel.a_row = packer_.a_row(), kernel.a_step = packer_.a_step();
     }
-    kernel.b_step = schedule_.pack_b == Pack::kNone ? b_.stride(1) : static_cast<int64_t>(kernel.nv) * lanes_;
+    kernel.b_step = schedule_.pack_b == Pack::kNone ? b_.stride(1) : packer_.b_step();
     kernel.b_tail = schedule_.pack_b == Pack::kNone && column_tail ? rest % lanes_ : 0;
     kernel.c_row = c_row_;
     kernel.unroll = schedule_.unroll;
@@ -260,13 +264,12 @@ class ContractGenerator {
   }
 
   std::string BPointer() const {
-    const std::string width = n_ % panel() == 0 ? std::to_string(panel())
-                                                : fmt::format("(n + {0} <= {1} ? {0} : {2})", panel(), n_, RoundUp(n_ % panel(), lanes_));
     switch (schedule_.pack_b) {
       case Pack::kNone: return fmt::format("{} + k0 * {} + n", b_.Base("b"), b_.stride(1));
       case Pack::kPhase:
-        return fmt::format("({}*)args[{}] + b * {} + n * {} + k0 * {}", type_, packed_b_, packer_.PackedColumns(n_, k_), k_, width);
-      case Pack::kTask: return fmt::format("({}*)(scratch + {}) + (n - n0) * (k1 - k0)", type_, scratch_b_);
+        return fmt::format("({}*)args[{}] + b * {} + {} + k0 * {}", type_, packed_b_, packer_.PackedColumns(n_), packer_.PanelOffset("n"),
+                           packer_.b_step());
+      case Pack::kTask: return fmt::format("({}*)(scratch + {}) + {}", type_, scratch_b_, packer_.PanelOffset("(n - n0)"));
     }
     return "";
   }

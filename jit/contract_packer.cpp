@@ -13,16 +13,21 @@ int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 }  // namespace
 
 ContractPacker::ContractPacker(const KernelPlan& plan, const ContractPlan& contract, const ContractOperand& a, const ContractOperand& b,
-                               int nv, int64_t a_depth, Prelude* prelude, SourceWriter* out)
-    : plan_(plan), contract_(contract), a_(a), b_(b), nv_(nv), prelude_(prelude), out_(out), lanes_(prelude->lanes()),
-      panels_(a.across_contiguous() && !a.has_statistics()), row_(panels_ ? a_depth * lanes_ : RoundUp(contract.k, lanes_)) {
+                               int nv, int64_t a_depth, int64_t b_depth, Prelude* prelude, SourceWriter* out)
+    : plan_(plan), contract_(contract), a_(a), b_(b), prelude_(prelude), out_(out), lanes_(prelude->lanes()),
+      panels_(a.across_contiguous() && !a.has_statistics()), row_(panels_ ? a_depth * lanes_ : RoundUp(contract.k, lanes_)),
+      panel_(static_cast<int64_t>(nv) * lanes_), panel_stride_(b_depth * panel_) {
   // Rows or panels a power of two apart would fall into the same few sets of the cache.
-  if (row_ * SizeOf(dtype()) % (panels_ ? 512 : 2048) == 0) row_ += lanes_;
+  for (int64_t* stride : {&row_, &panel_stride_}) {
+    if (*stride * SizeOf(dtype()) % 512 == 0) *stride += lanes_;
+  }
 }
 
 int64_t ContractPacker::PackedRows(int64_t rows) const { return panels_ ? RoundUp(rows, lanes_) / lanes_ * row_ : rows * row_; }
 
-int64_t ContractPacker::PackedColumns(int64_t columns, int64_t k) const { return RoundUp(columns, lanes_) * k; }
+int64_t ContractPacker::PackedColumns(int64_t columns) const { return RoundUp(columns, panel_) / panel_ * panel_stride_; }
+
+std::string ContractPacker::PanelOffset(const std::string& n) const { return fmt::format("{} / {} * {}", n, panel_, panel_stride_); }
 
 std::string ContractPacker::RowOffset(const std::string& row) const {
   if (!panels_) return fmt::format("{} * {}", row, row_);
@@ -174,8 +179,7 @@ void ContractPacker::WriteRows() {
 
 void ContractPacker::WritePackB() {
   const std::string_view type = ScalarType(dtype());
-  const int64_t panel = static_cast<int64_t>(nv_) * lanes_;
-  out_->Comment(fmt::format("Steps [k0, k1) of columns [n0, n1) of B in panels of {} columns.", panel));
+  out_->Comment(fmt::format("Steps [k0, k1) of columns [n0, n1) of B in panels of {} columns.", panel_));
   out_->Open("static __attribute__((noinline)) void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, {}* to)", type);
   DeclareArgs(plan_.args, out_);
   prelude_->Use("store", dtype());
@@ -196,38 +200,39 @@ void ContractPacker::WritePackB() {
   out_->Blank();
 }
 
-// Where column n, step k goes, for a column inside a vector that begins a multiple of lanes into its panel.
-static std::string PanelAt(const std::string& n, const std::string& k, int64_t panel, int64_t columns, int lanes) {
-  const int64_t rest = RoundUp(columns % panel, lanes);
-  const std::string start = fmt::format("{0} / {1} * {1}", n, panel);
-  const std::string width = rest == 0 ? std::to_string(panel) : fmt::format("({} + {} <= {} ? {} : {})", start, panel, columns, panel, rest);
-  return fmt::format("to + ({0} - n0) * (k1 - k0) + ({1} - k0) * {2} + ({3} - {0})", start, k, width, n);
-}
-
+// A row of all panels after the other, so that memory is read in order.
 void ContractPacker::PackAlongN() {
-  const int64_t panel = static_cast<int64_t>(nv_) * lanes_;
   BodyEmitter emitter(b_.body(), plan_.args, prelude_, out_);
   emitter.SetIndex(0, "b");
   out_->Open("for (long k = k0; k < k1; ++k)");
   emitter.Push();
   emitter.SetIndex(1, "k");
   emitter.Hoist(std::vector<int>{b_.result()});
-  out_->Line("long n = n0;");
-  for (bool tail : {false, true}) {
-    out_->Open(fmt::runtime(tail ? "if (n < n1)" : "for (; n + {0} <= n1; n += {0})"), lanes_);
+  auto vector = [&](const std::string& n, const std::string& live, const std::string& at) {
     emitter.Push();
-    emitter.SetVector(2, "n", lanes_, tail ? "(n1 - n)" : "");
-    out_->Line("store({}, {});", PanelAt("n", "k", panel, contract_.n, lanes_), emitter.Vector(b_.result()));
+    emitter.SetVector(2, n, lanes_, live);
+    out_->Line("store({}, {});", at, emitter.Vector(b_.result()));
     emitter.Pop();
+  };
+  out_->Line("{}* at = to + (k - k0) * {};", ScalarType(dtype()), panel_);
+  out_->Line("long n = n0;");
+  out_->Open("for (; n + {0} <= n1; n += {0}, at += {1})", panel_, panel_stride_);
+  for (int64_t j = 0; j < panel_; j += lanes_) vector(j == 0 ? "n" : fmt::format("(n + {})", j), "", fmt::format("at + {}", j));
+  out_->Close();
+  if (panel_ > lanes_) {
+    out_->Open("for (; n + {0} <= n1; n += {0}, at += {0})", lanes_);
+    vector("n", "", "at");
     out_->Close();
   }
+  out_->Open("if (n < n1)");
+  vector("n", "(n1 - n)", "at");
+  out_->Close();
   emitter.Pop();
   out_->Close();
 }
 
 // Squares of lanes x lanes: vectors along k, transposed in registers.
 void ContractPacker::PackAlongK() {
-  const int64_t panel = static_cast<int64_t>(nv_) * lanes_;
   prelude_->Use("transpose", dtype());
   BodyEmitter emitter(b_.body(), plan_.args, prelude_, out_);
   emitter.SetIndex(0, "b");
@@ -255,12 +260,9 @@ void ContractPacker::PackAlongK() {
       rows("(n + i)", "n + i >= n1");
     }
     out_->Line("transpose(r);");
-    out_->Line("{}* at = {};", ScalarType(dtype()), PanelAt("n", "k", panel, contract_.n, lanes_));
-    const int64_t rest = RoundUp(contract_.n % panel, lanes_);
-    out_->Line("const long width = {};", rest == 0 ? std::to_string(panel)
-                                                  : fmt::format("n / {0} * {0} + {0} <= {1} ? {0} : {2}", panel, contract_.n, rest));
+    out_->Line("{0}* at = to + (n - n0) / {1} * {2} + (n - n0) % {1} + (k - k0) * {1};", ScalarType(dtype()), panel_, panel_stride_);
     if (!tail) out_->Line("#pragma clang loop unroll(full)");
-    out_->Line("for (int i = 0; i < {}; ++i) store(at + i * width, r[i]);", tail ? "k1 - k" : std::to_string(lanes_));
+    out_->Line("for (int i = 0; i < {}; ++i) store(at + i * {}, r[i]);", tail ? "k1 - k" : std::to_string(lanes_), panel_);
     out_->Close();
   }
   out_->Close();
