@@ -141,8 +141,8 @@ class ContractGenerator {
     if (schedule_.pack_b != Pack::kNone) packer_.WritePackB();
     if (!a_phase && !b_phase) return;
     // B along its contiguous direction: some rows, or two panels of columns.
-    const int64_t b_steps = b_.across_contiguous() ? std::max<int64_t>(1, kPackElements / n_) : std::max<int64_t>(1, k_);
-    const int64_t b_columns = b_.across_contiguous() ? n_ : 2 * panel(), b_parts = Ceil(std::max<int64_t>(1, k_), b_steps);
+    const int64_t b_steps = packer_.b_by_rows() ? std::max<int64_t>(1, kPackElements / n_) : std::max<int64_t>(1, k_);
+    const int64_t b_columns = packer_.b_by_rows() ? n_ : 2 * panel(), b_parts = Ceil(std::max<int64_t>(1, k_), b_steps);
     const int64_t a_chunks = a_phase ? Ceil(m_, kPackRows) : 0, b_chunks = b_phase ? b_parts * Ceil(n_, b_columns) : 0, batch = contract_.batch;
     out_.Open("extern \"C\" void pack(char* const* args, long begin, long end, char* scratch)");
     out_.Open("for (long task = begin; task < end; ++task)");

@@ -177,6 +177,12 @@ void ContractPacker::WriteRows() {
   out_->Close();
 }
 
+std::optional<WindowCopier> ContractPacker::Windows() const {
+  return WindowCopier::For(b_.body(), b_.result(), 2, 1, plan_.args, dtype());
+}
+
+bool ContractPacker::b_by_rows() const { return b_.across_contiguous() && !Windows(); }
+
 void ContractPacker::WritePackB() {
   const std::string_view type = ScalarType(dtype());
   out_->Comment(fmt::format("Steps [k0, k1) of columns [n0, n1) of B in panels of {} columns.", panel_));
@@ -184,14 +190,10 @@ void ContractPacker::WritePackB() {
   DeclareArgs(plan_.args, out_);
   prelude_->Use("store", dtype());
   prelude_->Use("splat", dtype());
-  if (const auto windows = WindowCopier::For(b_.body(), b_.result(), 2, 1, plan_.args, dtype())) {
-    const int64_t rest = RoundUp(contract_.n % panel, lanes_);
-    const std::string start = fmt::format("i / {0} * {0}", panel);
-    out_->Line("long width = {};", panel);
+  if (const auto windows = Windows()) {
     windows->Write({.along_begin = "n0", .along_end = "n1", .across_begin = "k0", .across_end = "k1",
-                    .at = fmt::format("to + ({0} - n0) * (k1 - k0) + (i - {0})", start), .step = "width",
-                    .room = rest == 0 ? fmt::format("{} + {} - i", start, panel)
-                                      : fmt::format("{0} + (width = {0} + {1} <= {2} ? {1} : {3}) - i", start, panel, contract_.n, rest)},
+                    .at = fmt::format("to + (i - n0) / {0} * {1} + (i - n0) % {0}", panel_, panel_stride_), .step = std::to_string(panel_),
+                    .room = fmt::format("{0} - (i - n0) % {0}", panel_)},
                    prelude_, out_);
   } else {
     b_.across_contiguous() ? PackAlongN() : PackAlongK();

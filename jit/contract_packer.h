@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "jit/contract_operand.h"
 #include "jit/loop_writer.h"
 #include "jit/plan.h"
+#include "jit/window_copier.h"
 
 namespace athanor {
 
@@ -33,12 +35,14 @@ class ContractPacker {
   std::string RowOffset(const std::string& row) const;       // of packed A, k = 0
   std::string PanelOffset(const std::string& n) const;       // of packed B, k = 0, n at the start of a panel
   int64_t b_step() const { return panel_; }
+  bool b_by_rows() const;                                    // B is read row by row: best packed by parts of k
   int64_t SumElements(int64_t rows) const;                   // room for running sums, in panels
 
  private:
   void WritePanels();
   void WriteRows();
   std::vector<std::vector<int>> Stages() const;
+  std::optional<WindowCopier> Windows() const;
   void PackAlongN();
   void PackAlongK();
   DType dtype() const { return contract_.accumulator; }
