@@ -98,9 +98,17 @@ void ReferenceBatchNorm(const OpCall& call, std::span<const HostTensor* const> i
   }
 }
 
+// What is known of each plane, [batch, channels, 1], as a row for each channel: what is merged over the batch is a statistic of rows.
+ValueId ChannelRows(Emit& emit, ValueId planes) {
+  const Shape shape = emit.shape(planes);
+  return emit.Permute(emit.Reshape(planes, {shape[0], shape[1]}), {1, 0});
+}
+
 // Sums [batch, channels, plane] to [1, channels, 1], planes first: each of them is a contiguous row.
 ValueId SumChannels(Emit& emit, ValueId v) {
-  return emit.shape(v)[2] == 1 ? emit.Sum(v, {0}, true) : emit.Sum(emit.Sum(v, {2}, true), {0}, true);
+  const Shape shape = emit.shape(v);
+  if (shape[2] == 1) return emit.Sum(v, {0}, true);
+  return emit.Reshape(emit.Sum(ChannelRows(emit, emit.Sum(v, {2}, true)), {1}, true), {1, shape[1], 1});
 }
 
 // The nodes forward and backward share. Both rules emit exactly these, so that a graph holding both computes them once.
@@ -138,9 +146,12 @@ struct BatchNorm {
     const auto plane = static_cast<double>(form.plane);
     const ValueId plane_mean = emit.Mul(emit.Sum(x, {2}, true), 1 / plane), from_plane_mean = emit.Sub(x, plane_mean);
     const ValueId plane_squares = emit.Sum(emit.Mul(from_plane_mean, from_plane_mean), {2}, true);
-    mean = emit.Mul(emit.Sum(plane_mean, {0}, true), 1 / static_cast<double>(form.batch));
-    const ValueId off = emit.Sub(plane_mean, mean), squares = emit.Add(plane_squares, emit.Mul(emit.Mul(off, off), plane));
-    variance = emit.Mul(emit.Sum(squares, {0}, true), 1 / form.count());
+    const ValueId means = ChannelRows(emit, plane_mean);
+    mean = emit.Mul(emit.Sum(means, {1}, true), 1 / static_cast<double>(form.batch));
+    const ValueId off = emit.Sub(means, mean);
+    const ValueId squares = emit.Add(ChannelRows(emit, plane_squares), emit.Mul(emit.Mul(off, off), plane));
+    mean = emit.Reshape(mean, {1, form.channels, 1});
+    variance = emit.Reshape(emit.Mul(emit.Sum(squares, {1}, true), 1 / form.count()), {1, form.channels, 1});
   }
 };
 
