@@ -14,6 +14,7 @@
 #include "ops/norm.h"
 #include "ops/optimizer.h"
 #include "ops/pointwise.h"
+#include "ops/pool.h"
 #include "ops/reduce.h"
 #include "ops/view.h"
 #include "ops/window.h"
@@ -38,6 +39,7 @@ const std::map<std::string_view, OpDef>& Ops() {
     RegisterContractOps();
     RegisterConvOps();
     RegisterWindowOps();
+    RegisterPoolOps();
     RegisterAttentionOps();
     RegisterEmbeddingOps();
     RegisterLossOps();

@@ -57,6 +57,8 @@ class Checker:
             (folder / "data").mkdir(parents=True, exist_ok=True)
             (folder / "fragment.json").write_text(json.dumps(case.fragment))
             inputs = random_inputs(case.fragment, case.ranges, seed=11)
+            if case.rounded:
+                inputs = {name: x.round() if x.is_floating_point() else x for name, x in inputs.items()}
             outputs = evaluate(case.fragment, inputs)
             random = np.random.default_rng(12)
             seeds = {name: torch.from_numpy(np.array(random.standard_normal(tuple(y.shape)))).to(y.dtype)

@@ -15,7 +15,7 @@ OF_TORCH = {"add", "sub", "mul", "div", "neg", "abs", "exp", "log", "sqrt", "rsq
             "softmax", "log_softmax"}
 OF_TENSOR = {"transpose", "flatten", "unsqueeze", "contiguous", "select", "narrow", "unbind", "split", "chunk"}
 OF_FUNCTIONAL = {"gelu", "silu", "linear", "conv2d", "scaled_dot_product_attention", "embedding", "cross_entropy", "nll_loss",
-                 "mse_loss", "one_hot"}
+                 "mse_loss", "one_hot", "max_pool2d", "avg_pool2d"}
 
 
 def _adamw(inputs: list[torch.Tensor], attrs: dict) -> list[torch.Tensor]:

@@ -10,6 +10,7 @@ class Case:
     fragment: dict
     ranges: dict = field(default_factory=dict)   # of inputs that need another than standard normal data
     reference_only: bool = False                 # the op can't be compiled yet
+    rounded: bool = False                        # inputs are whole numbers: many are equal
 
     @property
     def name(self) -> str:
@@ -158,6 +159,24 @@ def _channel_norms(t: Table) -> None:
         t.add(f"group_norm_all_{name}", "group_norm", [shape], num_groups=1, eps=1e-3)
 
 
+def _pools(t: Table) -> None:
+    image = [2, 3, 17, 19]
+    for name, attrs in {"2": {"kernel_size": 2}, "2_ceil": {"kernel_size": [2, 2], "ceil_mode": True},
+                        "3_stride_2": {"kernel_size": 3, "stride": 2, "padding": 1}, "same": {"kernel_size": 3, "stride": 1, "padding": 1},
+                        "uneven": {"kernel_size": [2, 3], "stride": [3, 2], "padding": [0, 1], "ceil_mode": True},
+                        "wide": {"kernel_size": 7, "stride": 1, "padding": 3}, "gaps": {"kernel_size": [1, 2], "stride": 4},
+                        "everything": {"kernel_size": [17, 19]}}.items():
+        t.add(f"max_pool2d_{name}", "max_pool2d", [image], **attrs)
+        t.add(f"avg_pool2d_{name}", "avg_pool2d", [image], **attrs)
+        t.add(f"avg_pool2d_inside_{name}", "avg_pool2d", [image], count_include_pad=False, **attrs)
+    t.add("max_pool2d_dilated", "max_pool2d", [image], kernel_size=[3, 4], stride=2, padding=[1, 2], dilation=[1, 3])
+    t.add("max_pool2d_whole_phases", "max_pool2d", [[2, 3, 32, 64]], kernel_size=3, stride=2, padding=1)
+    t.add("max_pool2d_ties", "max_pool2d", [t.input("x", [2, 3, 16, 18])], ranges=(-1, 1), kernel_size=3, stride=2, padding=1)
+    t.cases[-1].rounded = True
+    t.add("max_pool2d_no_batch", "max_pool2d", [[5, 16, 32]], kernel_size=2)
+    t.add("avg_pool2d_divisor", "avg_pool2d", [[5, 16, 33]], kernel_size=3, stride=2, padding=1, divisor_override=4)
+
+
 def _indices_and_losses(t: Table) -> None:
     t.add("embedding", "embedding", [t.input("i", [3, 7], "i64"), [11, 13]])
     t.add("embedding_i32", "embedding", [t.input("i", [9], "i32"), [4, 5]])
@@ -189,6 +208,6 @@ def _optimizers(t: Table) -> None:
 
 def op_cases(dtype: str) -> list[Case]:
     table = Table(dtype)
-    for part in (_pointwise, _reductions, _views, _norms_and_products, _channel_norms, _indices_and_losses, _optimizers):
+    for part in (_pointwise, _reductions, _views, _norms_and_products, _channel_norms, _pools, _indices_and_losses, _optimizers):
         part(table)
     return table.cases
