@@ -71,7 +71,10 @@ class ContractGenerator {
 
   // Steps of k in a packed block.
   int64_t Depth(Pack pack) const { return pack == Pack::kTask ? std::clamp<int64_t>(contract_.k, 1, schedule_.kc) : contract_.k; }
-  bool PacksAByParts() const { return schedule_.pack_a == Pack::kTask && packer_.a_in_panels(); }
+  bool PacksAByParts() const { return schedule_.pack_a == Pack::kTask && packer_.a_by_parts(); }
+  // One A for the whole batch is packed once.
+  int64_t ABatch() const { return a_.same_for_batch() ? 1 : contract_.batch; }
+  std::string ABatchIndex() const { return a_.same_for_batch() ? "0" : "b"; }
   int64_t panel() const { return static_cast<int64_t>(schedule_.nv) * lanes_; }
   int64_t bytes(int64_t elements) const { return RoundUp(elements * SizeOf(contract_.accumulator), 64); }
   int64_t BlockColumns() const { return std::min(schedule_.nc, columns_); }
@@ -83,7 +86,7 @@ class ContractGenerator {
       source->temporary_bytes.push_back(bytes(elements));
       return next++;
     };
-    if (schedule_.pack_a == Pack::kPhase) packed_a_ = temporary(contract_.batch * packer_.PackedRows(m_));
+    if (schedule_.pack_a == Pack::kPhase) packed_a_ = temporary(ABatch() * packer_.PackedRows(m_));
     if (schedule_.pack_b == Pack::kPhase) packed_b_ = temporary(contract_.batch * packer_.PackedColumns(n_));
     if (k_parts_ > 1) partial_ = temporary(k_parts_ * contract_.batch * m_ * c_row_ + 3 * panel());
     int64_t scratch = 0;
@@ -147,7 +150,7 @@ class ContractGenerator {
     out_.Open("extern \"C\" void pack(char* const* args, long begin, long end, char* scratch)");
     out_.Open("for (long task = begin; task < end; ++task)");
     if (a_phase) {
-      out_.Open("if (task < {})", batch * a_chunks);
+      out_.Open("if (task < {})", ABatch() * a_chunks);
       out_.Line("const long b = task / {0}, m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", a_chunks, kPackRows, m_);
       out_.Line("pack_a(args, b, m0, m1, 0, {0}, ({1}*)args[{2}] + b * {3} + {4}, ({1}*)(scratch + {5}));", k_, type_, packed_a_,
                 packer_.PackedRows(m_), packer_.RowOffset("m0"), scratch_sums_);
@@ -164,7 +167,7 @@ class ContractGenerator {
     out_.Close();
     out_.Close();
     out_.Blank();
-    source->phases.push_back({"pack", batch * (a_chunks + b_chunks)});
+    source->phases.push_back({"pack", ABatch() * a_chunks + batch * b_chunks});
   }
 
   // ---- tiles
@@ -256,7 +259,7 @@ class ContractGenerator {
     switch (schedule_.pack_a) {
       case Pack::kNone: return fmt::format("{} + m * {} + k0 * {}", a_.Base("b"), a_.stride(1), a_.stride(2));
       case Pack::kPhase:
-        return fmt::format("({}*)args[{}] + b * {} + {} + k0 * {}", type_, packed_a_, packer_.PackedRows(m_), packer_.RowOffset("m"), packer_.a_step());
+        return fmt::format("({}*)args[{}] + {} * {} + {} + k0 * {}", type_, packed_a_, ABatchIndex(), packer_.PackedRows(m_), packer_.RowOffset("m"), packer_.a_step());
       case Pack::kTask:
         return fmt::format("({}*)(scratch + {}) + {}{}", type_, scratch_a_, packer_.RowOffset("(m - m0)"), PacksAByParts() ? "" : " + k0");
     }

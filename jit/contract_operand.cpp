@@ -42,9 +42,11 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
       for (int i = 0; i < Arity(expr.fn); ++i) has_statistics_ |= body.exprs[expr.args[i]].kind == Expr::Kind::kReduce;
     }
   }
+  for (uint32_t varies : body.Varies()) same_for_batch_ &= (varies & 1u) == 0;
   if (main_operand_ < 0) return;
+  windows_ = WindowCopier::For(body, result, 2, 1, args);
   const Layout& map = body.operands[main_operand_].map;
-  across_contiguous_ = FirstStride(map.dim(across)) == 1 && FirstStride(map.dim(k)) != 1;
+  across_contiguous_ = !windows_ && FirstStride(map.dim(across)) == 1 && FirstStride(map.dim(k)) != 1;
   const Expr& expr = body.exprs[result];
   in_place_ = expr.kind == Expr::Kind::kLoad && body.operands[expr.operand].row < 0 && body.operands[expr.operand].bounds.empty() && ValueType(expr.dtype) == expr.dtype &&
               args[body.operands[expr.operand].arg].dtype == expr.dtype;

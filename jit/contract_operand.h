@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "jit/body_emitter.h"
 #include "jit/plan.h"
+#include "jit/window_copier.h"
 #include "jit/schedule.h"
 
 namespace athanor {
@@ -25,6 +27,9 @@ class ContractOperand {
   // Reductions over k whose value the operand itself needs (a normalisation's statistics).
   bool has_statistics() const { return has_statistics_; }
   bool has_stores() const { return !body_->stores.empty(); }
+  // An access map that is copied in runs of pixels.
+  const std::optional<WindowCopier>& windows() const { return windows_; }
+  bool same_for_batch() const { return same_for_batch_; }
   int64_t stride(int dim) const { return strides_[dim]; }    // in place only
   // "a3 + offset of batch b", in place only.
   std::string Base(const std::string& batch) const;
@@ -33,6 +38,8 @@ class ContractOperand {
   const Body* body_;
   int result_;
   int main_operand_ = -1;
+  std::optional<WindowCopier> windows_;
+  bool same_for_batch_ = true;
   bool in_place_ = false, across_contiguous_ = false, has_statistics_ = false;
   int64_t strides_[3] = {};
 };

@@ -8,7 +8,6 @@
 #include "jit/contract_operand.h"
 #include "jit/loop_writer.h"
 #include "jit/plan.h"
-#include "jit/window_copier.h"
 
 namespace athanor {
 
@@ -16,7 +15,7 @@ namespace athanor {
 //   pack_a(args, b, m0, m1, k0, k1, to, sums)  steps [k0, k1) of rows [m0, m1), and the side outputs of those rows
 //   pack_b(args, b, k0, k1, n0, n1, to)        steps [k0, k1) of columns [n0, n1), n0 at the start of a panel
 // A keeps its own direction: rows one behind the other when k is contiguous, else panels [m / lanes][k][lanes]. B becomes panels
-// [n / width][k][width] of nv vectors; of the last one only the vectors that n reaches are written, lanes past n are zero. Panels of A may
+// [n / width][k][width] of nv vectors; of the last one only the vectors that n reaches are written, lanes past n are zero. Panels and windows of A may
 // be packed by parts of k, in order: running sums wait in `sums`, and the last part writes the side outputs.
 class ContractPacker {
  public:
@@ -29,7 +28,7 @@ class ContractPacker {
 
   int64_t a_row() const { return panels_ ? 1 : row_; }       // strides of packed A, in elements
   int64_t a_step() const { return panels_ ? lanes_ : 1; }
-  bool a_in_panels() const { return panels_; }
+  bool a_by_parts() const { return panels_ || (a_.windows() && !a_.has_statistics() && !a_.has_stores()); }
   int64_t PackedRows(int64_t rows) const;                    // elements
   int64_t PackedColumns(int64_t columns) const;
   std::string RowOffset(const std::string& row) const;       // of packed A, k = 0
@@ -42,7 +41,6 @@ class ContractPacker {
   void WritePanels();
   void WriteRows();
   std::vector<std::vector<int>> Stages() const;
-  std::optional<WindowCopier> Windows() const;
   void PackAlongN();
   void PackAlongK();
   DType dtype() const { return contract_.accumulator; }

@@ -13,6 +13,8 @@ using Pack = ContractSchedule::Pack;
 int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t RoundUp(int64_t a, int64_t b) { return Ceil(a, b) * b; }
 
+constexpr int64_t kTasks = 12;                               // enough for a few cores to end together
+
 // What schedules of a contraction depend on.
 struct Facts {
   Facts(const KernelPlan& plan, const CpuTarget& cpu)
@@ -23,13 +25,39 @@ struct Facts {
         lanes(cpu.vector_bytes() / element),
         a_in_place(a.in_place() && !a.has_stores() && !a.has_statistics()),
         b_in_place(b.in_place() && (contract.n == 1 || b.stride(2) == 1)),
-        a_panels(a.across_contiguous() && !a.has_statistics()) {}
+        a_panels(a.across_contiguous() && !a.has_statistics()),
+        a_by_parts(a_panels || (a.windows() && !a.has_statistics() && !a.has_stores())) {}
 
   const ContractPlan& contract;
   ContractOperand a, b;
   int64_t element, lanes;
-  bool a_in_place, b_in_place, a_panels;
+  bool a_in_place, b_in_place, a_panels, a_by_parts;
 };
+
+// Each task packs the windows of its columns once, for all rows.
+ContractSchedule WindowsOfB(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
+  const ContractPlan& c = facts.contract;
+  const int64_t panel = s.nv * facts.lanes;
+  s.pack_a = facts.a_in_place ? Pack::kNone : Pack::kPhase;
+  s.pack_b = Pack::kTask;
+  s.mc = RoundUp(c.m, s.mr);
+  const int64_t fitting = cpu.l2_bytes * 6 / 10 / (s.kc * facts.element), balanced = Ceil(c.n * c.batch, kTasks);
+  s.nc = std::max(std::min({fitting, balanced, RoundUp(c.n, panel)}) / panel, int64_t{1}) * panel;
+  return s;
+}
+
+// Each task packs a part of k of both operands, for as many rows as the cache holds.
+ContractSchedule WindowsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
+  const ContractPlan& c = facts.contract;
+  const int64_t panel = s.nv * facts.lanes;
+  s.pack_a = s.pack_b = Pack::kTask;
+  s.kc = std::min<int64_t>(s.kc, 256);
+  const int64_t room = std::max(cpu.l2_bytes / 2 / (s.kc * facts.element), facts.lanes), blocks = Ceil(c.m, room);
+  s.mc = RoundUp(Ceil(c.m, blocks), facts.lanes);
+  s.nc = RoundUp(c.n, panel);
+  s.k_split = std::clamp<int64_t>(Ceil(kTasks, c.batch * blocks), 1, Ceil(c.k, 4 * s.kc));
+  return s;
+}
 
 }  // namespace
 
@@ -47,7 +75,7 @@ std::string ValidateContract(const ContractSchedule& s, const KernelPlan& plan, 
   if (s.pack_a != Pack::kNone && facts.a_panels && facts.lanes % s.mr != 0) return "the tile's rows straddle panels of A";
   if (s.pack_a == Pack::kTask && s.mc % facts.lanes != 0) return "mc is no multiple of the vector";
   if (s.pack_a == Pack::kTask && s.k_split != 1 && facts.a.has_stores()) return "tasks that split k would repeat A's side outputs";
-  if (s.mc * (facts.a_panels ? std::min(s.kc, facts.contract.k) : facts.contract.k) * facts.element > (256 << 20) && s.pack_a == Pack::kTask) return "the packed block of A is too large";
+  if (s.mc * (facts.a_by_parts ? std::min(s.kc, facts.contract.k) : facts.contract.k) * facts.element > (256 << 20) && s.pack_a == Pack::kTask) return "the packed block of A is too large";
   return "";
 }
 
@@ -63,6 +91,9 @@ ContractSchedule DefaultContract(const KernelPlan& plan, const CpuTarget& cpu) {
   const int64_t b_bytes = c.k * c.n * facts.element;
   s.kc = RoundUp(std::clamp<int64_t>(c.k, 1, 1024), facts.lanes);
   s.unroll = 4;
+
+  if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
+  if (facts.a.windows() && facts.a_by_parts && c.k > 4 * c.n) return WindowsOfA(facts, cpu, s);
 
   // B: the smaller operand is copied once before the products; a large one block by block by the tasks that own its columns.
   const bool short_rows = facts.b_in_place && facts.b.stride(1) * facts.element <= 1024;

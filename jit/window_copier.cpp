@@ -10,6 +10,8 @@
 namespace athanor {
 namespace {
 
+constexpr int64_t kLanes = 16;                               // of the widest vectors of f32
+
 const Layout& FunctionOf(const Operand& operand, int function) {
   return function == 0 ? operand.map : operand.bounds[function - 1].coordinate;
 }
@@ -49,10 +51,10 @@ std::optional<std::vector<WindowCopier::Piece>> WindowCopier::PiecesOf(const Ope
   return pieces;
 }
 
-std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int along, int across, const std::vector<KernelArg>& args,
-                                              DType dtype) {
+std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int along, int across, const std::vector<KernelArg>& args) {
   const Expr& expr = body.exprs[result];
-  if (expr.kind != Expr::Kind::kLoad || expr.dtype != dtype || body.extents[along] == 0 || body.extents[across] == 0) return std::nullopt;
+  const DType dtype = expr.dtype;
+  if (expr.kind != Expr::Kind::kLoad || body.extents[along] == 0 || body.extents[across] == 0) return std::nullopt;
   const Operand& operand = body.operands[expr.operand];
   if (operand.row >= 0 || operand.fill != 0 || args[operand.arg].dtype != dtype || ValueType(dtype) != dtype) return std::nullopt;
   WindowCopier copier;
@@ -63,8 +65,9 @@ std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int 
   auto batch_pieces = PiecesOf(operand, 0, body.extents[0]);
   if (!along_pieces || !across_pieces || !batch_pieces) return std::nullopt;
   copier.along_ = *along_pieces, copier.across_ = *across_pieces, copier.batch_ = *batch_pieces;
-  const bool simple = operand.bounds.empty() && copier.along_.size() == 1;
   const std::vector<int64_t>& run = copier.along_[0].strides;
+  const bool whole_vectors = copier.along_.size() == 1 || copier.along_[0].extent % kLanes == 0;
+  const bool simple = operand.bounds.empty() && whole_vectors && run[0] == 1;
   // Coordinates go up along a run; channels have none.
   if (simple || run[0] < 1 || std::any_of(run.begin(), run.end(), [](int64_t s) { return s < 0; })) return std::nullopt;
   const std::vector<int64_t>& channel = copier.across_.back().strides;

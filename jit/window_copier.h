@@ -18,9 +18,8 @@ namespace athanor {
 // loop.
 class WindowCopier {
  public:
-  // Nothing where the expression is no plain load of `dtype`, or has a simpler copy. `along`, `across`: dimensions of the body.
-  static std::optional<WindowCopier> For(const Body& body, int result, int along, int across, const std::vector<KernelArg>& args,
-                                         DType dtype);
+  // Nothing where the expression is no plain load, or where vectors run along the map as it is. `along`, `across`: dimensions of the body.
+  static std::optional<WindowCopier> For(const Body& body, int result, int along, int across, const std::vector<KernelArg>& args);
 
   // What the loops run over and where an element goes, as C++ text. Index names: `along_begin` <= i < `along_end`, the same across.
   struct Target {
