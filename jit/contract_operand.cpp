@@ -44,7 +44,7 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
   }
   for (uint32_t varies : body.Varies()) same_for_batch_ &= (varies & 1u) == 0;
   if (main_operand_ < 0) return;
-  windows_ = WindowCopier::For(body, result, 2, 1, args);
+  windows_ = WindowCopier::For(body, result, 2, 1, across == 2, args);
   const Layout& map = body.operands[main_operand_].map;
   across_contiguous_ = !windows_ && FirstStride(map.dim(across)) == 1 && FirstStride(map.dim(k)) != 1;
   const Expr& expr = body.exprs[result];

@@ -10,6 +10,7 @@
 namespace athanor {
 namespace {
 
+constexpr int64_t kLongestStride = 4;                        // along a run; beyond, reading across is better
 constexpr int64_t kLanes = 16;                               // of the widest vectors of f32
 
 const Layout& FunctionOf(const Operand& operand, int function) {
@@ -51,7 +52,8 @@ std::optional<std::vector<WindowCopier::Piece>> WindowCopier::PiecesOf(const Ope
   return pieces;
 }
 
-std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int along, int across, const std::vector<KernelArg>& args) {
+std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int along, int across, bool whole_vectors,
+                                              const std::vector<KernelArg>& args) {
   const Expr& expr = body.exprs[result];
   const DType dtype = expr.dtype;
   if (expr.kind != Expr::Kind::kLoad || body.extents[along] == 0 || body.extents[across] == 0) return std::nullopt;
@@ -66,10 +68,10 @@ std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int 
   if (!along_pieces || !across_pieces || !batch_pieces) return std::nullopt;
   copier.along_ = *along_pieces, copier.across_ = *across_pieces, copier.batch_ = *batch_pieces;
   const std::vector<int64_t>& run = copier.along_[0].strides;
-  const bool whole_vectors = copier.along_.size() == 1 || copier.along_[0].extent % kLanes == 0;
-  const bool simple = operand.bounds.empty() && whole_vectors && run[0] == 1;
+  const bool even = copier.along_.size() == 1 || (whole_vectors && copier.along_[0].extent % kLanes == 0);
+  const bool simple = operand.bounds.empty() && even && run[0] == 1;
   // Coordinates go up along a run; channels have none.
-  if (simple || run[0] < 1 || std::any_of(run.begin(), run.end(), [](int64_t s) { return s < 0; })) return std::nullopt;
+  if (simple || run[0] < 1 || run[0] > kLongestStride || std::any_of(run.begin(), run.end(), [](int64_t s) { return s < 0; })) return std::nullopt;
   const std::vector<int64_t>& channel = copier.across_.back().strides;
   if (copier.across_.size() == 1 || std::any_of(channel.begin() + 1, channel.end(), [](int64_t s) { return s != 0; })) {
     copier.across_.push_back({1, std::vector<int64_t>(copier.functions_, 0)});

@@ -18,8 +18,10 @@ namespace athanor {
 // loop.
 class WindowCopier {
  public:
-  // Nothing where the expression is no plain load, or where vectors run along the map as it is. `along`, `across`: dimensions of the body.
-  static std::optional<WindowCopier> For(const Body& body, int result, int along, int across, const std::vector<KernelArg>& args);
+  // Nothing where the expression is no plain load, or where it needs no copier: one stride, or with `whole_vectors` runs that vectors
+  // divide. `along`, `across`: dimensions of the body.
+  static std::optional<WindowCopier> For(const Body& body, int result, int along, int across, bool whole_vectors,
+                                         const std::vector<KernelArg>& args);
 
   // What the loops run over and where an element goes, as C++ text. Index names: `along_begin` <= i < `along_end`, the same across.
   struct Target {
