@@ -6,10 +6,14 @@ namespace athanor {
 
 std::string DigitsText(const Digits& digits, const std::string& index) {
   std::string text;
+  const Digits simple = Coalesce(digits);
   int64_t below = 1;
-  for (const Digit& digit : Coalesce(digits)) {
-    if (digit.stride != 0) text += fmt::format("{}{} / {} % {} * {}", text.empty() ? "" : " + ", index, below, digit.extent, digit.stride);
-    below *= digit.extent;
+  for (size_t i = 0; i < simple.size(); ++i) {
+    std::string digit = below == 1 ? index : fmt::format("{} / {}", index, below);
+    if (i + 1 < simple.size()) digit += fmt::format(" % {}", simple[i].extent);
+    if (simple[i].stride != 1) digit += fmt::format(" * {}", simple[i].stride);
+    if (simple[i].stride != 0) text += (text.empty() ? "" : " + ") + digit;
+    below *= simple[i].extent;
   }
   return text.empty() ? "0" : text;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "jit/attention_mask.h"
 #include "jit/codegen_cpp.h"
 #include "ops/error.h"
 
@@ -59,14 +60,27 @@ int AttentionWriter::OutputVectors(int64_t d) const {
 
 int AttentionWriter::RowsFor(int nv) const { return std::min(12, (cpu_.vector_registers() - 1 - nv) / nv); }
 
-std::string AttentionWriter::KernelName(const Product& product, bool row_tail, bool column_tail) {
+namespace {
+
+// `rows` in as few tiles as `mr` allows: `tall` of height + 1 and `low` of height.
+struct Heights {
+  Heights(int64_t rows, int mr) {
+    const int64_t tiles = std::max<int64_t>(1, (rows + mr - 1) / mr);
+    height = static_cast<int>(rows / tiles), tall = rows % tiles, low = tiles - tall;
+  }
+  int height;
+  int64_t tall, low;
+};
+
+}  // namespace
+
+std::string AttentionWriter::KernelName(const Product& product, int height, int64_t columns) {
   Microkernel kernel;
-  const int64_t panel = static_cast<int64_t>(product.nv) * lanes_, rest = product.columns % panel;
   kernel.dtype = attention_.dtype;
-  kernel.mr = row_tail ? static_cast<int>(product.rows % product.mr) : product.mr;
-  kernel.nv = column_tail ? static_cast<int>((rest + lanes_ - 1) / lanes_) : product.nv;
+  kernel.mr = height;
+  kernel.nv = static_cast<int>((columns + lanes_ - 1) / lanes_);
   kernel.a_row = product.a_row, kernel.a_step = product.a_step, kernel.b_step = product.b_step, kernel.c_row = product.c_row;
-  kernel.b_tail = product.mask_b && column_tail ? rest % lanes_ : 0;
+  kernel.b_tail = product.mask_b ? columns % lanes_ : 0;
   kernel.unroll = 2;
   for (const Microkernel& known : kernels_) {
     if (SameShape(known, kernel)) return known.name;
@@ -79,50 +93,146 @@ std::string AttentionWriter::KernelName(const Product& product, bool row_tail, b
 
 void AttentionWriter::Prepare(const Product& product) {
   const int64_t panel = static_cast<int64_t>(product.nv) * lanes_;
-  for (bool row_tail : {false, true}) {
-    for (bool column_tail : {false, true}) {
-      const bool rows = row_tail ? product.rows % product.mr != 0 : product.rows >= product.mr;
-      const bool columns = column_tail ? product.columns % panel != 0 : product.columns >= panel;
-      if (rows && columns) KernelName(product, row_tail, column_tail);
+  const Heights heights(product.rows, product.mr);
+  for (const auto& [height, count] : {std::pair(heights.height + 1, heights.tall), std::pair(heights.height, heights.low)}) {
+    if (count == 0 || height == 0) continue;
+    if (product.columns >= panel) KernelName(product, height, panel);
+    if (!product.column_from.empty()) {
+      for (int64_t columns = lanes_; columns < panel && columns <= product.columns; columns += lanes_) KernelName(product, height, columns);
+    } else if (product.columns % panel != 0) {
+      KernelName(product, height, product.columns % panel);
     }
   }
 }
 
-// Rows of tiles; each row first with whole panels of columns, then the rest.
-void AttentionWriter::Write(const Product& product) {
-  const int64_t panel = static_cast<int64_t>(product.nv) * lanes_;
-  const int64_t whole_rows = product.rows / product.mr * product.mr, whole_columns = product.columns / panel * panel;
+void AttentionWriter::WriteTile(const Product& product, int height, int64_t columns) {
   const bool bounded = !product.from.empty();
-  auto tile = [&](bool row_tail, bool column_tail) {
-    if (!product.condition.empty()) out_.Open("if ({})", product.condition);
-    if (bounded) out_.Line("const long from = {}, to = {};", product.from, product.to);
-    out_.Line("{}({} + i * {}{}, {} + j{}, {} + i * {} + j, {}, {});", KernelName(product, row_tail, column_tail), product.a, product.a_row,
-              bounded ? fmt::format(" + from * {}", product.a_step) : "", product.b, bounded ? fmt::format(" + from * {}", product.b_step) : "",
-              product.c, product.c_row, bounded ? "to - from" : product.steps, product.first);
-    if (!product.condition.empty()) out_.Close();
-  };
-  auto columns = [&](bool row_tail) {
-    if (whole_columns > 0) {
-      out_.Open("for (long j = 0; j < {}; j += {})", whole_columns, panel);
-      tile(row_tail, false);
+  auto shift = [&](int64_t step) { return bounded ? fmt::format(" + from * {}", step) : std::string(); };
+  out_.Line("{}({} + i * {}{}, {} + j{}, {} + i * {} + j, {}, {});", KernelName(product, height, columns), product.a, product.a_row,
+            shift(product.a_step), product.b, shift(product.b_step), product.c, product.c_row, bounded ? "to - from" : product.steps, product.first);
+}
+
+// A row of tiles: whole panels of columns first, then the rest.
+void AttentionWriter::WriteColumns(const Product& product, int height) {
+  const int64_t panel = static_cast<int64_t>(product.nv) * lanes_, whole = product.columns / panel * panel;
+  if (!product.column_from.empty()) {
+    out_.Line("const long end = ({0} + {1}) / {2} * {2};", product.column_to, lanes_ - 1, lanes_);
+    out_.Line("long j = {0} / {1} * {1};", product.column_from, lanes_);
+    if (whole > 0) {
+      out_.Open("for (; j + {0} <= end; j += {0})", panel);
+      WriteTile(product, height, panel);
       out_.Close();
     }
-    if (whole_columns == product.columns) return;
-    out_.OpenBlock();
-    out_.Line("const long j = {};", whole_columns);
-    tile(row_tail, true);
-    out_.Close();
-  };
-  if (whole_rows > 0) {
-    out_.Open("for (long i = 0; i < {}; i += {})", whole_rows, product.mr);
-    columns(false);
+    for (int64_t columns = std::min(panel - lanes_, product.columns); columns > 0; columns -= lanes_) {
+      out_.Open("if (end - j == {})", columns);
+      WriteTile(product, height, columns);
+      out_.Close();
+    }
+    return;
+  }
+  if (whole > 0) {
+    out_.Open("for (long j = 0; j < {}; j += {})", whole, panel);
+    WriteTile(product, height, panel);
     out_.Close();
   }
-  if (whole_rows == product.rows) return;
+  if (whole == product.columns) return;
   out_.OpenBlock();
-  out_.Line("const long i = {};", whole_rows);
-  columns(true);
+  out_.Line("const long j = {};", whole);
+  WriteTile(product, height, product.columns - whole);
   out_.Close();
+}
+
+void AttentionWriter::Write(const Product& product) {
+  const Heights heights(product.rows, product.mr);
+  auto rows = [&](int64_t begin, int64_t count, int height) {
+    if (count == 0 || height == 0) return;
+    out_.Open("for (long i = {}; i < {}; i += {})", begin, begin + count * height, height);
+    if (!product.from.empty() || !product.column_from.empty()) out_.Line("const long last = i + {};", height - 1);
+    if (!product.condition.empty()) out_.Line("if (!({})) continue;", product.condition);
+    if (!product.from.empty()) {
+      out_.Line("const long from = {}, to = {};", product.from, product.to);
+      if (product.first != "1") out_.Line("if (from >= to && !({})) continue;", product.first);
+    }
+    WriteColumns(product, height);
+    out_.Close();
+  };
+  rows(0, heights.tall, heights.height + 1);
+  rows(heights.tall * (heights.height + 1), heights.low, heights.height);
+}
+
+// --- the band of scores ----------------------------------------------------------------------------------------------
+
+std::string AttentionWriter::FirstKey(const std::string& query) const {
+  return attention_.left < 0 ? "0" : fmt::format("larger(0, {} - {})", query, attention_.left);
+}
+
+std::string AttentionWriter::EndKey(const std::string& query) const {
+  const std::string keys = ragged() ? "live" : std::to_string(attention_.lk);
+  return attention_.right < 0 ? keys : fmt::format("smaller({}, {} + {})", keys, query, attention_.right + 1);
+}
+
+std::string AttentionWriter::FirstQuery(const std::string& key) const {
+  return attention_.right < 0 ? "0" : fmt::format("larger(0, {} - {})", key, attention_.right);
+}
+
+std::string AttentionWriter::EndQuery(const std::string& key) const {
+  return attention_.left < 0 ? std::to_string(attention_.lq) : fmt::format("smaller({}, {} + {})", attention_.lq, key, attention_.left + 1);
+}
+
+void AttentionWriter::WriteKeyRanges(const std::string& query, const std::string& origin, const std::string& keys) {
+  if (!banded()) {
+    out_.Line("const long low = 0, high = {};", keys);
+    return;
+  }
+  const std::string last = fmt::format("{} + {}", query, lanes_ - 1);
+  out_.Comment("Keys that any of these queries sees, and inside those that all of them see.");
+  out_.Line("const long low = bounded({} - {}, 0, {});", FirstKey(query), origin, keys);
+  out_.Line("const long high = bounded({} - {}, low, {});", EndKey(last), origin, keys);
+  if (attention_.left < 0 && attention_.right < 0) return;
+  const std::string least = attention_.left < 0 ? "low" : "all_low";
+  if (attention_.left >= 0) out_.Line("const long all_low = bounded({} - {}, low, high);", FirstKey(last), origin);
+  out_.Line("const long all_high = bounded({} - {}, {}, high);", EndKey(query), origin, least);
+}
+
+void AttentionWriter::ForKeys(const std::function<void(bool)>& body) {
+  auto loop = [&](const char* begin, const char* end, bool masked) {
+    if (!masked) out_.Line("#pragma clang loop unroll_count(2)");
+    out_.Open("for (long key = {}; key < {}; ++key)", begin, end);
+    body(masked);
+    out_.Close();
+  };
+  const bool banded = attention_.left >= 0 || attention_.right >= 0;
+  if (attention_.left >= 0) loop("low", "all_low", true);
+  loop(attention_.left >= 0 ? "all_low" : "low", banded ? "all_high" : "high", false);
+  if (banded) loop("all_high", "high", true);
+}
+
+std::string AttentionWriter::Unseen(const std::string& query, const std::string& origin) const {
+  std::string text;
+  const std::string distance = fmt::format("{} + key - ({})", origin, query);
+  if (attention_.right >= 0) text = fmt::format("(iota_i32() < (int)({} - {}))", distance, attention_.right);
+  if (attention_.left >= 0) text += fmt::format("{}(iota_i32() > (int)({} + {}))", text.empty() ? "" : " | ", distance, attention_.left);
+  return text;
+}
+
+void AttentionWriter::WriteHelpers() {
+  if (banded()) {
+    prelude_.Use("iota", DType::kI32);
+    Use("select");
+    out_.Line("INLINE long smaller(long a, long b) {{ return a < b ? a : b; }}");
+    out_.Line("INLINE long larger(long a, long b) {{ return a > b ? a : b; }}");
+    out_.Line("INLINE long bounded(long x, long low, long high) {{ return x < low ? low : x > high ? high : x; }}");
+    out_.Blank();
+  }
+  if (masked()) WriteAddMask(attention_, queries_, &prelude_, &out_);
+  if (attention_.dmask.arg >= 0) WriteStoreMaskGradient(attention_, queries_, &prelude_, &out_);
+}
+
+void AttentionWriter::DefineLive() {
+  if (!ragged()) return;
+  const Operand& lengths = attention_.lengths;
+  out_.Line("const long live = bounded(a{}[{} + {}], 0, {});", lengths.arg, lengths.map.offset(), DigitsText(lengths.map.dim(0), "b"),
+            attention_.lk);
 }
 
 void AttentionWriter::WriteTransposedPacking(const std::string& name, int64_t row, int64_t rows, int64_t depth, double factor) {
@@ -152,7 +262,7 @@ void AttentionWriter::WriteTransposedPacking(const std::string& name, int64_t ro
 }
 
 void AttentionWriter::WriteRows(const AttentionRows& to, int64_t rows, int64_t extent, const std::string& from, int64_t from_row,
-                                const std::string& factor, const std::string& row_offset) {
+                                const std::string& factor, const std::string& row_offset, const std::string& head) {
   const std::string times = factor.empty() ? "" : " * " + factor;
   out_.Open("for (long i = 0; i < {}; ++i)", rows);
   if (to.in_place()) {
@@ -161,7 +271,7 @@ void AttentionWriter::WriteRows(const AttentionRows& to, int64_t rows, int64_t e
       out_.Line("{}", StoreText(fmt::format("{} + ({} + i) * {} + {}", to.name(), row_offset, to.stride(), j), value, live));
     });
   } else {
-    out_.Line("for (long j = 0; j < {}; ++j) {} = ({})[i * {} + j]{};", extent, to.Element("b", "h", fmt::format("({} + i)", row_offset), "j"),
+    out_.Line("for (long j = 0; j < {}; ++j) {} = ({})[i * {} + j]{};", extent, to.Element("b", head, fmt::format("({} + i)", row_offset), "j"),
               from, from_row, times);
   }
   out_.Close();

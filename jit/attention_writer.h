@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,9 @@ class AttentionWriter {
   AttentionWriter(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
 
  protected:
-  // A block product: C[rows, columns] (+)= A[rows, steps] * B[steps, columns], in tiles. Texts are C++ expressions; `rows` and
-  // `columns` are constants. columns past the last whole vector of B must be readable unless `b_tail` masks them.
+  // A block product: C[rows, columns] (+)= A[rows, steps] * B[steps, columns], in tiles of rows that differ in height by one at most.
+  // Texts are C++ expressions; `rows` and `columns` are constants. Columns past the last whole vector of B must be readable unless
+  // `mask_b` is set.
   struct Product {
     int64_t rows, columns;
     int mr, nv;
@@ -34,13 +36,35 @@ class AttentionWriter {
     bool mask_b = false;                                     // columns end where B's memory does
     std::string a, b, c;                                     // pointers at row 0, step 0, column 0
     std::string steps, first;                                // number of steps; whether C is overwritten
-    // Causal: tiles for which the condition (over `i`, the row, and `j`, the column of the tile) does not hold are left out, and the
-    // steps run from `from` to `to` (over `i` and `j` as well; empty: 0 and `steps`).
-    std::string condition, from, to;
+    // Where scores have a band, over `i` and `last`, the first and the last row of a tile: the steps run from `from` to `to`, and a tile
+    // without steps is left out unless it is the first; columns are those of whole vectors in [column_from, column_to). Empty: all.
+    std::string from, to, column_from, column_to;
+    std::string condition;                                   // row tiles for which it does not hold are left out
   };
   // Writes the micro-kernels that a product needs, before the function that uses it.
   void Prepare(const Product& product);
   void Write(const Product& product);
+
+  // The band of scores in absolute numbers, as C++ text: the first key that a query may see and the one behind the last, the same for the
+  // queries that see a key. `key` and `query` are texts.
+  std::string FirstKey(const std::string& query) const;
+  std::string EndKey(const std::string& query) const;
+  std::string FirstQuery(const std::string& key) const;
+  std::string EndQuery(const std::string& key) const;
+  bool ragged() const { return attention_.lengths.arg >= 0; }
+  bool banded() const { return attention_.left >= 0 || attention_.right >= 0 || ragged(); }
+  bool masked() const { return attention_.mask.arg >= 0; }
+  // Whether there may be a query that sees no key.
+  bool may_see_nothing() const { return masked() || ragged() || attention_.left >= 0; }
+  // Defines for the vector of queries from `query` on, relative to key `origin` and within [0, keys): [low, high), keys that any of them sees,
+  // and [all_low, all_high) inside, keys that all of them see.
+  void WriteKeyRanges(const std::string& query, const std::string& origin, const std::string& keys);
+  // Three loops over [low, high), of which the middle one needs no mask: body(masked). The mask of lanes that do not see `key`:
+  void ForKeys(const std::function<void(bool)>& body);
+  std::string Unseen(const std::string& query, const std::string& origin) const;
+  // Helpers for bounds, `add_mask` and `store_mask_gradient`, as far as the plan needs them.
+  void WriteHelpers();
+  void DefineLive();                                         // `live`, how many keys sequence b has
 
   // "static void pack_NAME(const T* x, T* to)": to[d][i] = x[i][d] * factor for `rows` rows of `depth` elements, `row` apart; rows past
   // the last are zero.
@@ -57,7 +81,7 @@ class AttentionWriter {
   std::string StoreText(const std::string& pointer, const std::string& value, int64_t live);
   // Rows of `from`, `from_row` elements apart, to an output, each times the scalar text `factor` (over `i`; empty: 1).
   void WriteRows(const AttentionRows& to, int64_t rows, int64_t extent, const std::string& from, int64_t from_row,
-                 const std::string& factor, const std::string& row_offset);
+                 const std::string& factor, const std::string& row_offset, const std::string& head = "h");
   std::string Use(const char* helper);                       // asks the prelude; returns the helper's name
   KernelSource Finish(std::vector<KernelSource::Phase> phases);
 
@@ -77,10 +101,15 @@ class AttentionWriter {
   int64_t scratch_bytes_ = 0;
 
  private:
-  std::string KernelName(const Product& product, bool row_tail, bool column_tail);
+  std::string KernelName(const Product& product, int height, int64_t columns);
+  void WriteTile(const Product& product, int height, int64_t columns);
+  void WriteColumns(const Product& product, int height);
 
   std::vector<Microkernel> kernels_;
 };
+
+// Rows of zeros around the scores that a band leaves: the tallest tile that reaches past it.
+inline constexpr int kTallestTile = 12;
 
 KernelSource GenerateCppAttentionForward(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
 KernelSource GenerateCppAttentionBackward(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "jit/attention_mask.h"
 #include "jit/attention_writer.h"
 #include "jit/codegen_cpp.h"
 #include "ops/error.h"
@@ -8,7 +9,6 @@ namespace athanor {
 namespace {
 
 int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
-constexpr int kTallestTile = 12;
 
 // Flash attention in the sense that scores never leave the cache (Dao et al. 2022); a task owns a block of queries of one head and
 // sees all keys at once, so the softmax needs no rescaling.
@@ -35,6 +35,7 @@ class ForwardGenerator : AttentionWriter {
     output_ = PlaceScratch(RoundUp(block_, kTallestTile) * output_row_);
     inverse_ = PlaceScratch(queries_);
     const int64_t blocks = (p.lq + block_ - 1) / block_, rest = p.lq % block_;
+    WriteHelpers();
     WriteBlock(block_, "block");
     if (rest != 0) WriteBlock(rest, "last_block");
     out_.Open("extern \"C\" void attention(char* const* args, long begin, long end, char* scratch)");
@@ -57,9 +58,11 @@ class ForwardGenerator : AttentionWriter {
     out_.Comment(fmt::format("{} queries of one head, from q0 on.", rows));
     out_.Open("static __attribute__((noinline)) void {}(char* const* args, long b, long h, long q0, char* scratch)", name);
     DeclareArgs(plan_.args, &out_);
+    DefineLive();
+    const std::string kv = p.group() == 1 ? "h" : fmt::format("(h / {})", p.group());
     q_.DefineInput("b", "h", Scratch(copies_[0]), &out_);
-    k_.DefineInput("b", "h", Scratch(copies_[1]), &out_);
-    v_.DefineInput("b", "h", Scratch(copies_[2]), &out_);
+    k_.DefineInput("b", kv, Scratch(copies_[1]), &out_);
+    v_.DefineInput("b", kv, Scratch(copies_[2]), &out_);
     y_.DefineOutput("b", "h", &out_);
     out_.Line("{0}* const s = {1};", type_, Scratch(scores_));
     out_.Line("{0}* const inverse = {1};", type_, Scratch(inverse_));
@@ -79,7 +82,11 @@ class ForwardGenerator : AttentionWriter {
                     .a_row = k_.stride(), .a_step = 1, .b_step = queries_, .c_row = queries_};
     product.a = "k", product.b = Scratch(packed_q_), product.c = "s";
     product.steps = std::to_string(attention_.d), product.first = "1";
-    if (attention_.causal) product.condition = fmt::format("i < q0 + j + {}", static_cast<int64_t>(schedule_.nv) * lanes_);
+    if (ragged()) product.condition = "i < live";
+    if (attention_.left >= 0 || attention_.right >= 0) {
+      product.column_from = fmt::format("larger(0, {} - q0)", FirstQuery("i"));
+      product.column_to = fmt::format("smaller({}, {} - q0)", rows, EndQuery("last"));
+    }
     return product;
   }
 
@@ -89,53 +96,51 @@ class ForwardGenerator : AttentionWriter {
                     .b_step = v_.stride(), .c_row = output_row_, .mask_b = true};
     product.a = "s", product.b = "v", product.c = Scratch(output_);
     product.steps = std::to_string(attention_.lk), product.first = "1";
-    if (attention_.causal) {
-      product.from = "0", product.to = fmt::format("q0 + i + {0} < {1} ? q0 + i + {0} : {1}", product.mr, attention_.lk);
-    }
+    if (banded()) product.from = FirstKey("q0 + i"), product.to = EndKey("q0 + last");
     return product;
   }
 
   // Over lanes of queries: the largest score, the exponentials and their sum. The sum divides the output, not P.
   void WriteSoftmax(int64_t rows) {
     const AttentionPlan& p = attention_;
-    for (const char* helper : {"load", "store", "splat", "exp", "log", "select"}) Use(helper);
+    for (const char* helper : {"load", "store", "splat", "exp", "log"}) Use(helper);
+    const std::string lowest = fmt::format("splat({})", LowestLiteral(p.dtype)), at = fmt::format("column + key * {}", queries_);
+    const int64_t tail = rows % lanes_;
+    const std::string count = tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, rows, tail);
     out_.Open("for (long c = 0; c < {}; c += {})", rows, lanes_);
     out_.Line("{}* const column = s + c;", type_);
-    if (p.causal) {
-      prelude_.Use("iota", DType::kI32);
-      out_.Comment("Keys below `whole` are seen by all of these queries, keys from `keys` on by none.");
-      out_.Line("const long whole = q0 + c + 1 < {0} ? q0 + c + 1 : {0}, keys = q0 + c + {1} < {0} ? q0 + c + {1} : {0};", p.lk, lanes_);
-    } else {
-      out_.Line("const long whole = {0}, keys = {0};", p.lk);
+    WriteKeyRanges("q0 + c", "0", std::to_string(p.lk));
+    if (masked()) {
+      out_.Line("add_mask(column + low * {}, {}, q0 + c, low, high - low, {});", queries_, HeadAddress(p.mask, "b", "h"), count);
     }
-    out_.Line("{} top = splat({});", vector_, LowestLiteral(p.dtype));
-    auto load = fmt::format("const {} x = load(column + key * {});", vector_, queries_);
-    out_.Line("for (long key = 0; key < whole; ++key) {{ {} top = x > top ? x : top; }}", load);
-    if (p.causal) {
-      out_.Open("for (long key = whole; key < keys; ++key)");
-      out_.Line("const {0} x = select(iota_i32() < (int)(key - q0 - c), splat({1}), load(column + key * {2}));", vector_, LowestLiteral(p.dtype), queries_);
-      out_.Line("store(column + key * {}, x);", queries_);
+    out_.Line("{} top = {};", vector_, lowest);
+    ForKeys([&](bool masked) {
+      if (masked) {
+        out_.Line("const {} x = select({}, {}, load({}));", vector_, Unseen("q0 + c", "0"), lowest, at);
+        out_.Line("store({}, x);", at);
+      } else {
+        out_.Line("const {} x = load({});", vector_, at);
+      }
       out_.Line("top = x > top ? x : top;");
-      out_.Close();
-    }
+    });
+    if (may_see_nothing()) out_.Line("top = top == {} ? {}{{}} : top;", lowest, vector_);
     out_.Line("{} sum = {{}};", vector_);
     out_.Line("#pragma clang loop unroll_count(2)");
-    out_.Open("for (long key = 0; key < keys; ++key)");
-    out_.Line("const {} e = v_exp(load(column + key * {}) - top);", vector_, queries_);
-    out_.Line("store(column + key * {}, e);", queries_);
+    out_.Open("for (long key = low; key < high; ++key)");
+    out_.Line("const {} e = v_exp(load({}) - top);", vector_, at);
+    out_.Line("store({}, e);", at);
     out_.Line("sum += e;");
     out_.Close();
-    if (p.causal) {
-      out_.Comment("Tiles of P V reach past the diagonal.");
-      out_.Line("for (long key = keys; key < keys + {}; ++key) store(column + key * {}, {}{{}});", kTallestTile, queries_, vector_);
+    if (banded()) out_.Comment("Tiles of P V reach past the band.");
+    if (p.left >= 0) out_.Line("for (long key = larger(0, low - {}); key < low; ++key) store({}, {}{{}});", kTallestTile, at, vector_);
+    if (p.right >= 0 || ragged()) {
+      out_.Line("for (long key = high; key < high + {}; ++key) store({}, {}{{}});", kTallestTile, at, vector_);
     }
-    out_.Line("store(inverse + c, 1 / sum);");
+    const std::string inverse = may_see_nothing() ? fmt::format("sum == {0}{{}} ? {0}{{}} : 1 / sum", vector_) : "1 / sum";
+    out_.Line("store(inverse + c, {});", inverse);
     if (p.lse.arg >= 0) {
       out_.Line("const {} lse = top + v_log(sum);", vector_);
-      const std::string at = fmt::format("a{} + {} + {} + {}", p.lse.arg, p.lse.map.offset(), DigitsText(p.lse.map.dim(0), "b"), DigitsText(p.lse.map.dim(1), "h"));
-      const int64_t tail = rows % lanes_;
-      const std::string count = tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, rows, tail);
-      out_.Line("for (long l = 0; l < {}; ++l) ({})[{}] = lse[l];", count, at, DigitsText(p.lse.map.dim(2), "(q0 + c + l)"));
+      out_.Line("for (long l = 0; l < {}; ++l) ({})[{}] = lse[l];", count, HeadAddress(p.lse, "b", "h"), DigitsText(p.lse.map.dim(2), "(q0 + c + l)"));
     }
     out_.Close();
   }
@@ -174,7 +179,7 @@ AttentionSchedule DefaultAttention(const KernelPlan& plan, const CpuTarget& cpu)
   const bool wide = cpu.isa == Isa::kAvx512;
   AttentionSchedule schedule;
   // Narrow tiles waste less along the diagonal.
-  schedule.nv = static_cast<int>(std::clamp<int64_t>(vectors, 1, wide && !attention.causal ? 4 : 2));
+  schedule.nv = static_cast<int>(std::clamp<int64_t>(vectors, 1, wide && attention.left < 0 && attention.right < 0 ? 4 : 2));
   schedule.mr = std::min(kTallestTile, (cpu.vector_registers() - 1 - schedule.nv) / schedule.nv);
   // Blocks of scores that fit in half of the L2 cache.
   const int64_t room = cpu.l2_bytes / 2 / SizeOf(attention.dtype);

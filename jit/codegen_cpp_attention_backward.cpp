@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "jit/attention_mask.h"
 #include "jit/attention_writer.h"
 #include "jit/body_emitter.h"
 
@@ -7,11 +8,11 @@ namespace athanor {
 namespace {
 
 int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
-constexpr int kTallestTile = 12;
 
-// A task owns one head: for each block of keys, P is recomputed from the log-sum-exp, then
+// A task owns one head of K and V: for each head of queries that reads it and each block of keys, P is recomputed from the
+// log-sum-exp, then
 //   dV = P^T dO,  dS = P * (dO V^T - rowsum(dO * O)),  dK = dS^T Q,  dQ += dS K.
-// dQ is summed over the blocks of keys in order, so results do not depend on the number of threads.
+// dQ is summed over the blocks of keys in order, dK and dV over the heads of queries, so results do not depend on the number of threads.
 class BackwardGenerator : AttentionWriter {
  public:
   BackwardGenerator(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu)
@@ -38,12 +39,13 @@ class BackwardGenerator : AttentionWriter {
     delta_ = PlaceScratch(queries_);
     for (Gradient* gradient : {&dq_, &dk_, &dv_}) PlaceGradient(gradient);
     const int64_t rest = p.lk % block_;
+    WriteHelpers();
     WriteTransposedPacking("q", q_.stride(), p.lq, p.d, p.scale);
     WriteTransposedPacking("dy", dy_.stride(), p.lq, p.dv, 1);
     WriteBlock(block_, "block");
     if (rest != 0) WriteBlock(rest, "last_block");
     WriteHead(rest);
-    return Finish({{"attention_backward", p.batch * p.heads}});
+    return Finish({{"attention_backward", p.batch * p.kv_heads}});
   }
 
  private:
@@ -61,52 +63,80 @@ class BackwardGenerator : AttentionWriter {
     if (!gradient->direct) gradient->scratch = PlaceScratch(gradient->count * gradient->stride);
   }
 
-  void DefineGradient(const Gradient& gradient, const char* target) {
-    gradient.rows.DefineOutput("b", "h", &out_);
+  void DefineGradient(const Gradient& gradient, const char* target, const char* head) {
+    gradient.rows.DefineOutput("b", head, &out_);
     out_.Line("{}* const {} = {};", type_, target, gradient.direct ? gradient.rows.name() : Scratch(gradient.scratch));
+  }
+
+  void StoreGradient(const Gradient& gradient, const char* target, const char* head) {
+    if (!gradient.direct) WriteRows(gradient.rows, gradient.count, gradient.extent, target, gradient.stride, "", "0", head);
   }
 
   void WriteHead(int64_t rest) {
     const AttentionPlan& p = attention_;
-    for (const char* helper : {"load", "store", "splat", "sum"}) Use(helper);
+    const bool grouped = p.group() > 1;
+    const char* kv = grouped ? "kv" : "h";
     out_.Open("extern \"C\" void attention_backward(char* const* args, long begin, long end, char* scratch)");
     DeclareArgs(plan_.args, &out_);
     out_.Open("for (long task = begin; task < end; ++task)");
-    out_.Line("const long h = task % {0}, b = task / {0};", p.heads);
-    int i = 0;
-    for (const AttentionRows* rows : {&q_, &k_, &v_, &y_, &dy_}) rows->DefineInput("b", "h", Scratch(copies_[i++]), &out_);
-    DefineGradient(dq_, "to_dq");
-    DefineGradient(dk_, "to_dk");
-    DefineGradient(dv_, "to_dv");
+    out_.Line("const long {1} = task % {0}, b = task / {0};", p.kv_heads, kv);
+    DefineLive();
+    k_.DefineInput("b", kv, Scratch(copies_[1]), &out_);
+    v_.DefineInput("b", kv, Scratch(copies_[2]), &out_);
+    DefineGradient(dk_, "to_dk", kv);
+    DefineGradient(dv_, "to_dv", kv);
+    if (grouped) out_.Open("for (long h = kv * {0}; h < kv * {0} + {0}; ++h)", p.group());
+    WriteQueries(rest);
+    if (grouped) out_.Close();
+    StoreGradient(dk_, "to_dk", kv);
+    StoreGradient(dv_, "to_dv", kv);
+    out_.Close();
+    out_.Close();
+  }
+
+  // All that one head of queries does.
+  void WriteQueries(int64_t rest) {
+    const AttentionPlan& p = attention_;
+    q_.DefineInput("b", "h", Scratch(copies_[0]), &out_);
+    y_.DefineInput("b", "h", Scratch(copies_[3]), &out_);
+    dy_.DefineInput("b", "h", Scratch(copies_[4]), &out_);
+    DefineGradient(dq_, "to_dq", "h");
     out_.Line("pack_q(q, {});", Scratch(packed_q_));
     out_.Line("pack_dy(dy, {});", Scratch(packed_dy_));
+    WriteStatistics();
+    std::string call = fmt::format("(scratch, k0, q, k + k0 * {}, v + k0 * {}, dy, to_dq, to_dk + k0 * {}, to_dv + k0 * {}", k_.stride(),
+                                   v_.stride(), dk_.stride, dv_.stride);
+    if (ragged()) call += ", live";
+    if (p.group() > 1) call += fmt::format(", h == kv * {}", p.group());
+    if (masked()) call += ", " + HeadAddress(p.mask, "b", "h");
+    if (p.dmask.arg >= 0) call += ", " + HeadAddress(p.dmask, "b", "h");
+    out_.Line("for (long k0 = 0; k0 + {0} <= {1}; k0 += {0}) block{2});", block_, p.lk, call);
+    if (rest != 0) {
+      out_.OpenBlock();
+      out_.Line("const long k0 = {};", p.lk - rest);
+      out_.Line("last_block{});", call);
+      out_.Close();
+    }
+    StoreGradient(dq_, "to_dq", "h");
+  }
+
+  void WriteStatistics() {
+    const AttentionPlan& p = attention_;
+    for (const char* helper : {"load", "store", "splat", "sum"}) Use(helper);
     out_.Line("{0}* const lse = {1};", type_, Scratch(lse_));
     out_.Line("{0}* const delta = {1};", type_, Scratch(delta_));
     out_.Line("for (long i = {0}; i < {1}; ++i) lse[i] = delta[i] = 0;", p.lq, queries_);
     out_.Comment("delta = rowsum(dO * O)");
     out_.Open("for (long i = 0; i < {}; ++i)", p.lq);
-    out_.Line("lse[i] = (a{} + {} + {} + {})[{}];", p.lse.arg, p.lse.map.offset(), DigitsText(p.lse.map.dim(0), "b"),
-              DigitsText(p.lse.map.dim(1), "h"), DigitsText(p.lse.map.dim(2), "i"));
+    out_.Line("lse[i] = ({})[{}];", HeadAddress(p.lse, "b", "h"), DigitsText(p.lse.map.dim(2), "i"));
+    // P is zero for a query that sees nothing, whatever the finite number here.
+    if (may_see_nothing()) out_.Line("if (lse[i] == {}) lse[i] = 0;", LowestLiteral(p.dtype));
     out_.Line("{} total = {{}};", vector_);
     ForVectors(p.dv, [&](int64_t j, int64_t live) {
       out_.Line("total += {} * {};", LoadText(fmt::format("dy + i * {} + {}", dy_.stride(), j), live),
                 LoadText(fmt::format("y + i * {} + {}", y_.stride(), j), live));
     });
     out_.Line("delta[i] = sum(total);");
-    out_.Close();
-    const std::string call = "(scratch, k0, q, k + k0 * {}, v + k0 * {}, dy, to_dq, to_dk + k0 * {}, to_dv + k0 * {});";
-    const std::string arguments = fmt::format(fmt::runtime(call), k_.stride(), v_.stride(), dk_.stride, dv_.stride);
-    out_.Line("for (long k0 = 0; k0 + {0} <= {1}; k0 += {0}) block{2}", block_, p.lk, arguments);
-    if (rest != 0) {
-      out_.OpenBlock();
-      out_.Line("const long k0 = {};", p.lk - rest);
-      out_.Line("last_block{}", arguments);
-      out_.Close();
-    }
-    for (const auto& [gradient, name] : {std::pair(&dq_, "to_dq"), std::pair(&dk_, "to_dk"), std::pair(&dv_, "to_dv")}) {
-      if (!gradient->direct) WriteRows(gradient->rows, gradient->count, gradient->extent, name, gradient->stride, "", "0");
-    }
-    out_.Close();
     out_.Close();
   }
 
@@ -117,9 +147,14 @@ class BackwardGenerator : AttentionWriter {
     const Product dk = KeyGradient(keys, "ds", "q", q_.stride(), attention_.d, "dk", dk_.stride);
     const Product dq = QueryGradient(keys);
     for (const Product* product : {&scores, &products, &dv, &dk, &dq}) Prepare(*product);
+    std::string parameters = fmt::format("char* scratch, long k0, const {0}* q, const {0}* k, const {0}* v, const {0}* dy, {0}* dq, {0}* dk, {0}* dv", type_);
+    if (ragged()) parameters += ", long live";
+    if (attention_.group() > 1) parameters += ", long fresh";
+    if (masked()) parameters += fmt::format(", const {}* mask", MemoryType(attention_.mask_dtype));
+    if (attention_.dmask.arg >= 0) parameters += fmt::format(", {}* dmask", type_);
     out_.Comment(fmt::format("{} keys of one head, from k0 on; k, v, dk and dv point to the first of them.", keys));
-    out_.Open("static __attribute__((noinline)) void {0}(char* scratch, long k0, const {1}* q, const {1}* k, const {1}* v, const {1}* dy, {1}* dq, "
-              "{1}* dk, {1}* dv)", name, type_);
+    if (attention_.group() > 1) out_.Comment("fresh: dk and dv are overwritten, not added to");
+    out_.Open("static __attribute__((noinline)) void {}({})", name, parameters);
     out_.Line("{0}* const p = {1};", type_, Scratch(p_));
     out_.Line("{0}* const ds = {1};", type_, Scratch(ds_));
     out_.Line("const {0}* const lse = {1};", type_, Scratch(lse_));
@@ -141,7 +176,11 @@ class BackwardGenerator : AttentionWriter {
                     .b_step = queries_, .c_row = queries_};
     product.a = a, product.b = Scratch(packed), product.c = c;
     product.steps = std::to_string(depth), product.first = "1";
-    if (attention_.causal) product.condition = fmt::format("k0 + i < j + {}", static_cast<int64_t>(schedule_.nv) * lanes_);
+    if (ragged()) product.condition = "k0 + i < live";
+    if (attention_.left >= 0 || attention_.right >= 0) {
+      product.column_from = FirstQuery("k0 + i");
+      product.column_to = EndQuery("k0 + last");
+    }
     return product;
   }
 
@@ -150,11 +189,8 @@ class BackwardGenerator : AttentionWriter {
     Product product{.rows = keys, .columns = depth, .mr = RowsFor(nv), .nv = nv, .a_row = queries_, .a_step = 1, .b_step = b_step,
                     .c_row = c_row, .mask_b = true};
     product.a = a, product.b = b, product.c = c;
-    product.steps = std::to_string(attention_.lq), product.first = "1";
-    if (attention_.causal) {
-      product.from = fmt::format("(k0 + i) / {0} * {0} < {1} ? (k0 + i) / {0} * {0} : {1}", lanes_, attention_.lq);
-      product.to = std::to_string(attention_.lq);
-    }
+    product.steps = std::to_string(attention_.lq), product.first = attention_.group() > 1 ? "fresh" : "1";
+    if (attention_.left >= 0 || attention_.right >= 0) product.from = FirstQuery("k0 + i"), product.to = EndQuery("k0 + last");
     return product;
   }
 
@@ -164,9 +200,9 @@ class BackwardGenerator : AttentionWriter {
                     .b_step = k_.stride(), .c_row = dq_.stride, .mask_b = true};
     product.a = "ds", product.b = "k", product.c = "dq";
     product.steps = std::to_string(keys), product.first = "k0 == 0";
-    if (attention_.causal) {
-      product.condition = fmt::format("k0 < i + {}", product.mr);
-      product.from = "0", product.to = fmt::format("i + {0} - k0 < {1} ? i + {0} - k0 : {1}", product.mr, keys);
+    if (banded()) {
+      product.from = attention_.left < 0 ? "0" : fmt::format("bounded({} - k0, 0, {})", FirstKey("i"), keys);
+      product.to = fmt::format("bounded({} - k0, 0, {})", EndKey("last"), keys);
     }
     return product;
   }
@@ -174,41 +210,44 @@ class BackwardGenerator : AttentionWriter {
   // P = exp(S - lse) and dS = scale * P * (dP - delta), over lanes of queries.
   void WritePointwise(int64_t keys) {
     const AttentionPlan& p = attention_;
-    for (const char* helper : {"load", "store", "exp", "select", "splat"}) Use(helper);
+    for (const char* helper : {"load", "store", "exp", "splat"}) Use(helper);
+    const std::string at = fmt::format("key * {} + c", queries_);
+    const int64_t tail = p.lq % lanes_;
+    const std::string count = tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, p.lq, tail);
     out_.Open("for (long c = 0; c < {}; c += {})", p.lq, lanes_);
     out_.Line("const {0} l = load(lse + c), d = load(delta + c);", vector_);
-    if (p.causal) {
-      prelude_.Use("iota", DType::kI32);
-      out_.Comment("Keys below `whole` are seen by all of these queries, keys from `seen` on by none.");
-      out_.Line("long whole = c + 1 - k0, seen = c + {} - k0;", lanes_);
-      out_.Line("whole = whole < 0 ? 0 : whole < {0} ? whole : {0};", keys);
-      out_.Line("seen = seen < 0 ? 0 : seen < {0} ? seen : {0};", keys);
-    } else {
-      out_.Line("const long whole = {0}, seen = {0};", keys);
-    }
-    auto body = [&](bool masked) {
-      out_.Line("{} e = v_exp(load(p + key * {} + c) - l);", vector_, queries_);
-      if (masked) out_.Line("e = select(iota_i32() < (int)(k0 + key - c), {}{{}}, e);", vector_);
-      out_.Line("store(p + key * {} + c, e);", queries_);
-      const std::string scaled = p.scale == 1 ? "" : " * " + Literal(p.scale, p.dtype);
-      std::string gradient = fmt::format("e * (load(ds + key * {} + c) - d){}", queries_, scaled);
-      if (masked) gradient = fmt::format("select(iota_i32() < (int)(k0 + key - c), {}{{}}, {})", vector_, gradient);
-      out_.Line("store(ds + key * {} + c, {});", queries_, gradient);
+    WriteKeyRanges("c", "k0", std::to_string(keys));
+    if (masked()) out_.Line("add_mask(p + low * {} + c, mask, c, k0 + low, high - low, {});", queries_, count);
+    // The gradient of a mask is the one of the scores before they are scaled.
+    const std::string scaled = p.scale == 1 || p.dmask.arg >= 0 ? "" : " * " + Literal(p.scale, p.dtype);
+    ForKeys([&](bool masked) {
+      const std::string e = fmt::format("v_exp(load(p + {}) - l)", at);
+      const std::string gradient = fmt::format("e * (load(ds + {}) - d){}", at, scaled);
+      if (masked) out_.Line("const vi32 unseen = {};", Unseen("c", "k0"));
+      auto seen = [&](const std::string& value) { return masked ? fmt::format("select(unseen, {}{{}}, {})", vector_, value) : value; };
+      out_.Line("const {} e = {};", vector_, seen(e));
+      out_.Line("store(p + {}, e);", at);
+      out_.Line("store(ds + {}, {});", at, seen(gradient));
+    });
+    WriteMargins(keys, at);
+    if (p.dmask.arg >= 0) out_.Line("store_mask_gradient(ds + c, dmask, c, k0, {}, {});", keys, count);
+    out_.Close();
+  }
+
+  // Zeros where products reach past the band: the tiles of a diagonal, keys that a sequence does not have, a whole gradient of the mask.
+  void WriteMargins(int64_t keys, const std::string& at) {
+    const AttentionPlan& p = attention_;
+    if (!banded()) return;
+    const bool all = ragged() || p.dmask.arg >= 0;
+    out_.Comment("Products reach past the band.");
+    auto zero = [&](const std::string& begin, const std::string& end) {
+      out_.Open("for (long key = {}; key < {}; ++key)", begin, end);
+      out_.Line("store(p + {}, {}{{}});", at, vector_);
+      out_.Line("store(ds + {}, {}{{}});", at, vector_);
       out_.Close();
     };
-    out_.Line("#pragma clang loop unroll_count(2)");
-    out_.Open("for (long key = 0; key < whole; ++key)");
-    body(false);
-    if (p.causal) {
-      out_.Open("for (long key = whole; key < seen; ++key)");
-      body(true);
-      out_.Comment("Tiles of the products reach past the diagonal.");
-      out_.Open("for (long key = seen; key < seen + {}; ++key)", kTallestTile);
-      out_.Line("store(p + key * {} + c, {}{{}});", queries_, vector_);
-      out_.Line("store(ds + key * {} + c, {}{{}});", queries_, vector_);
-      out_.Close();
-    }
-    out_.Close();
+    if (p.left >= 0) zero(all ? "0" : fmt::format("larger(0, low - {})", kTallestTile), "low");
+    zero("high", all ? std::to_string(keys) : fmt::format("high + {}", kTallestTile));
   }
 
   AttentionRows q_, k_, v_, y_, dy_;

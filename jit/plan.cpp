@@ -22,12 +22,16 @@ std::string Describe(const ContractPlan& plan) {
 
 std::string Describe(const AttentionPlan& plan) {
   std::string text =
-      fmt::format("{} batch {} heads {} lq {} lk {} d {} dv {} scale {} causal {} {}\n", plan.backward ? "backward" : "forward",
-                  plan.batch, plan.heads, plan.lq, plan.lk, plan.d, plan.dv, plan.scale, plan.causal, Name(plan.dtype));
+      fmt::format("{} batch {} heads {} kv heads {} lq {} lk {} d {} dv {} scale {} band {} {} {} mask {}\n",
+                  plan.backward ? "backward" : "forward", plan.batch, plan.heads, plan.kv_heads, plan.lq, plan.lk, plan.d, plan.dv,
+                  plan.scale, plan.left, plan.right, Name(plan.dtype), Name(plan.mask_dtype));
   const std::pair<const char*, const Operand*> operands[] = {{"q", &plan.q},   {"k", &plan.k},     {"v", &plan.v},
                                                              {"y", &plan.y},   {"lse", &plan.lse}, {"dy", &plan.dy},
-                                                             {"dq", &plan.dq}, {"dk", &plan.dk},   {"dv", &plan.dv_out}};
-  for (const auto& [name, operand] : operands) text += fmt::format("{}: {}\n", name, ToString(*operand));
+                                                             {"dq", &plan.dq}, {"dk", &plan.dk},   {"dv", &plan.dv_out},
+                                                             {"mask", &plan.mask}, {"lengths", &plan.lengths}, {"dmask", &plan.dmask}};
+  for (const auto& [name, operand] : operands) {
+    if (operand->arg >= 0) text += fmt::format("{}: {}\n", name, ToString(*operand));
+  }
   return text;
 }
 

@@ -39,17 +39,23 @@ struct ContractPlan {
   bool operator==(const ContractPlan&) const = default;
 };
 
-// Flash attention over Q [batch, heads, lq, d], K [batch, heads, lk, d], V [batch, heads, lk, dv]; every operand's map has rank 4.
-// Forward: y = softmax(scale * Q K^T (+ causal mask: key j <= query i)) V, lse[b,h,i] (rank 3 map) the natural log-sum-exp of the scaled scores.
-// Backward: dq, dk, dv from dy, q, k, v, y, lse.
+// Flash attention over Q [batch, heads, lq, d], K [batch, kv_heads, lk, d], V [batch, kv_heads, lk, dv]; every operand's map has rank 4.
+// Query head h reads head h / (heads / kv_heads) of K and V. Query i sees key j when i - left <= j <= i + right (negative: no bound) and
+// j < lengths[b].
+// Forward: y = softmax(scale * Q K^T + mask) V, lse[b,h,i] (rank 3 map) the natural log-sum-exp of the scores.
+// Backward: dq, dk, dv, dmask from dy, q, k, v, y, lse.
 struct AttentionPlan {
   bool backward = false;
-  int64_t batch = 1, heads = 1, lq = 1, lk = 1, d = 1, dv = 1;
+  int64_t batch = 1, heads = 1, kv_heads = 1, lq = 1, lk = 1, d = 1, dv = 1;
   double scale = 1;
-  bool causal = false;
+  int64_t left = -1, right = -1;
   DType dtype = DType::kF32;
+  DType mask_dtype = DType::kBool;                           // kBool: false is not seen; else added to the scores
   Operand q, k, v, y, lse;                                   // forward writes y and lse (lse.arg == -1: not wanted)
-  Operand dy, dq, dk, dv_out;                                // backward only
+  Operand mask, lengths;                                     // [batch, heads, lq, lk]; i64 [batch]; arg == -1: none
+  Operand dy, dq, dk, dv_out, dmask;                         // backward only; dmask.arg == -1: not wanted
+
+  int64_t group() const { return heads / kv_heads; }
   bool operator==(const AttentionPlan&) const = default;
 };
 

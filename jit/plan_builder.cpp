@@ -11,6 +11,7 @@
 #include "jit/iteration_space.h"
 #include "jit/reduction.h"
 #include "jit/storage_planner.h"
+#include "ops/attention.h"
 #include "ops/error.h"
 #include "ops/op.h"
 
@@ -195,28 +196,30 @@ class PlanBuilder {
   // ---- attention and scatter
 
   void BuildAttention(const Node& node) {
+    const AttentionInputs at = AttentionInputsOf(*node.op, node.attrs);
+    const Shape &q = Desc(node.inputs[at.q]).shape, &v = Desc(node.inputs[at.q + 2]).shape;
     AttentionPlan plan;
-    plan.backward = node.outputs.size() == 3;
-    const int first = plan.backward ? 1 : 0;                 // the backward's inputs start with dy
-    const Shape& q = Desc(node.inputs[first]).shape;
-    const Shape& v = Desc(node.inputs[first + 2]).shape;
-    plan.batch = q[0], plan.heads = q[1], plan.lq = q[2], plan.d = q[3], plan.lk = v[2], plan.dv = v[3];
-    plan.dtype = Desc(node.inputs[first]).dtype;
-    plan.causal = Get<bool>(node.attrs, "is_causal");
+    plan.backward = node.outputs.size() >= 3;
+    plan.batch = q[0], plan.heads = q[1], plan.lq = q[2], plan.d = q[3], plan.kv_heads = v[1], plan.lk = v[2], plan.dv = v[3];
+    plan.dtype = Desc(node.inputs[at.q]).dtype;
+    plan.left = Get<int64_t>(node.attrs, "left"), plan.right = Get<int64_t>(node.attrs, "right");
     plan.scale = Get<double>(node.attrs, "scale");
     auto source = [&](int i) { return Source(node.inputs[i], Layout::Contiguous(Desc(node.inputs[i]).shape)); };
     auto target = [&](int i) { return Target(node.outputs[i], Layout::Contiguous(Desc(node.outputs[i]).shape)); };
-    plan.q = source(first), plan.k = source(first + 1), plan.v = source(first + 2);
+    for (Operand* optional : {&plan.lse, &plan.mask, &plan.lengths, &plan.dmask}) optional->arg = -1;
+    plan.q = source(at.q), plan.k = source(at.q + 1), plan.v = source(at.q + 2);
+    if (at.mask >= 0) plan.mask = source(at.mask), plan.mask_dtype = Desc(node.inputs[at.mask]).dtype;
+    if (at.lengths >= 0) plan.lengths = source(at.lengths);
     if (plan.backward) {
       plan.dy = source(0), plan.y = source(4), plan.lse = source(5);
       plan.dq = target(0), plan.dk = target(1), plan.dv_out = target(2);
+      if (node.outputs.size() > 3) plan.dmask = target(3);
     } else {
       plan.y = target(0);
-      plan.lse.arg = -1;
       if (wanted_.count(node.outputs[1])) plan.lse = target(1);
     }
     const double products = static_cast<double>(plan.batch * plan.heads * plan.lq * plan.lk) * (plan.d + plan.dv);
-    plan_.flops = (plan.backward ? 4 : 2) * products / (plan.causal ? 2 : 1);
+    plan_.flops = (plan.backward ? 4 : 2) * products / (plan.right == 0 ? 2 : 1);
     plan_.skeleton = Skeleton::kAttention;
     plan_.detail = std::move(plan);
   }

@@ -1,10 +1,11 @@
 #include "ops/attention.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 
+#include "ops/attention_reference.h"
+#include "ops/broadcast.h"
 #include "ops/emit.h"
 #include "ops/error.h"
 #include "ops/op.h"
@@ -13,242 +14,351 @@ namespace athanor {
 namespace {
 
 constexpr double kUnsetScale = std::numeric_limits<double>::infinity();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+enum PublicInput { kQuery, kKey, kValue, kMask, kLengths };
 
 double Scale(const Attrs& attrs, const Shape& q) {
   const double scale = Get<double>(attrs, "scale");
   return scale == kUnsetScale ? 1 / std::sqrt(static_cast<double>(q.back())) : scale;
 }
 
-// The extents of a problem; batch dimensions are folded into `batch`.
-struct AttentionForm {
-  int64_t batch, lq, lk, d, dv;
-  bool causal;
-  double scale;
+Shape Join(Shape lead, std::initializer_list<int64_t> rest) {
+  lead.insert(lead.end(), rest);
+  return lead;
+}
 
-  int64_t Keys(int64_t query) const { return causal ? std::min(lk, query + 1) : lk; }   // how many keys the query sees
+Shape Lead(const Shape& shape) { return {shape.begin(), shape.end() - 2}; }
+
+// --- the public op's problem -----------------------------------------------------------------------------------------
+
+// The problem of a call, and the leading dimensions that its operands are broadcast to.
+struct Problem {
+  AttentionForm form;
+  Shape lead, kv_lead;                                       // of queries (and results), of keys and values
+
+  Shape QueryShape() const { return Join(lead, {form.lq, form.d}); }
+  Shape KeyShape() const { return Join(kv_lead, {form.lk, form.d}); }
+  Shape ValueShape() const { return Join(kv_lead, {form.lk, form.dv}); }
+  Shape ResultShape() const { return Join(lead, {form.lq, form.dv}); }
+  Shape MaskShape() const { return Join(lead, {form.lq, form.lk}); }
 };
 
-AttentionForm FormOf(const Shape& q, const Shape& k, const Shape& v, const Attrs& attrs) {
-  const size_t rank = q.size();
-  return {.batch = Product({q.begin(), q.end() - 2}), .lq = q[rank - 2], .lk = k[rank - 2], .d = q[rank - 1], .dv = v[rank - 1],
-          .causal = Get<bool>(attrs, "is_causal"), .scale = Scale(attrs, q)};
+// Heads of keys and values that several heads of queries share: asked for, or a single one.
+bool Grouped(std::string_view op, const Attrs& attrs, const Shape& q, const Shape& k, const Shape& v) {
+  const bool asked = Get<bool>(attrs, "enable_gqa");
+  if (std::min({q.size(), k.size(), v.size()}) < 3) {
+    if (asked) Fail("{}: enable_gqa is set, but an operand has no dimension of heads", op);
+    return false;
+  }
+  const int64_t heads = q[q.size() - 3], k_heads = k[k.size() - 3], v_heads = v[v.size() - 3];
+  if (!asked) return k_heads == 1 && v_heads == 1 && heads > 1;
+  if (k_heads != v_heads || (k_heads == 0 ? heads != 0 : heads % k_heads != 0)) {
+    Fail("{}: enable_gqa is set; query, key and value have {}, {} and {} heads, expected key and value to have as many, and query a "
+         "multiple of that", op, heads, k_heads, v_heads);
+  }
+  return true;
 }
 
-// Checks q, k, v at inputs[first...].
-void CheckOperands(const OpCall& call, int first) {
-  const TensorDesc& q = call.in(first);
-  const TensorDesc& k = call.in(first + 1);
-  const TensorDesc& v = call.in(first + 2);
-  if (!IsFloat(q.dtype)) Fail("{}: query has dtype {}, expected a floating-point one", call.op.name, Name(q.dtype));
-  if (k.dtype != q.dtype || v.dtype != q.dtype) {
-    Fail("{}: query, key and value have dtypes {}, {} and {}, expected equal ones", call.op.name, Name(q.dtype), Name(k.dtype),
-         Name(v.dtype));
-  }
-  const size_t rank = q.shape.size();
-  const bool rank_fits = call.op.internal ? rank == 4 : rank == 3 || rank == 4;
-  const bool fits = rank_fits && k.shape.size() == rank && v.shape.size() == rank &&
-                    std::equal(q.shape.begin(), q.shape.end() - 2, k.shape.begin()) &&
-                    std::equal(q.shape.begin(), q.shape.end() - 2, v.shape.begin()) && k.shape[rank - 1] == q.shape[rank - 1] &&
-                    k.shape[rank - 2] == v.shape[rank - 2];
+void CheckExtents(std::string_view op, const Shape& q, const Shape& k, const Shape& v) {
+  const bool fits = std::min({q.size(), k.size(), v.size()}) >= 2 && k.back() == q.back() && k[k.size() - 2] == v[v.size() - 2];
   if (!fits) {
-    const std::string_view batch = rank == 3 && !call.op.internal ? "" : "batch, ";
-    Fail("{}: query, key and value have shapes {}, {} and {}, expected [{}heads, Lq, D], [{}heads, Lk, D] and [{}heads, Lk, DV]",
-         call.op.name, ToString(q.shape), ToString(k.shape), ToString(v.shape), batch, batch, batch);
+    Fail("{}: query, key and value have shapes {}, {} and {}, expected [..., heads, Lq, D], [..., heads, Lk, D] and [..., heads, Lk, DV]",
+         op, ToString(q), ToString(k), ToString(v));
   }
 }
 
-Shape OutputShape(const Shape& q, const Shape& v) {
-  Shape shape = q;
-  shape.back() = v.back();
-  return shape;
-}
-
-// --- references ------------------------------------------------------------------------------------------------------
-
-// The scaled score of one query and key.
-double Score(const AttentionForm& form, const double* q, const double* k) {
-  double sum = 0;
-  for (int64_t c = 0; c < form.d; ++c) sum += q[c] * k[c];
-  return sum * form.scale;
-}
-
-// y, and lse where it is wanted.
-void Forward(const AttentionForm& form, std::span<const HostTensor* const> in, HostTensor& y, HostTensor* lse) {
-  const std::vector<double> q = in[0]->ToDoubles(), k = in[1]->ToDoubles(), v = in[2]->ToDoubles();
-  std::vector<double> result(static_cast<size_t>(y.elements()));
-  for (int64_t row = 0; row < form.batch * form.lq; ++row) {
-    const int64_t first_key = row / form.lq * form.lk, keys = form.Keys(row % form.lq);
-    std::vector<double> p(static_cast<size_t>(keys));
-    double top = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (int64_t j = 0; j < keys; ++j) {
-      top = std::max(top, p[j] = Score(form, q.data() + row * form.d, k.data() + (first_key + j) * form.d));
-    }
-    for (double& x : p) sum += x = std::exp(x - top);
-    for (int64_t j = 0; j < keys; ++j) {
-      for (int64_t c = 0; c < form.dv; ++c) result[row * form.dv + c] += p[j] / sum * v[(first_key + j) * form.dv + c];
-    }
-    if (lse) lse->Set(row, top + std::log(sum));
+Problem ProblemOf(std::string_view op, const Attrs& attrs, const Shape& q, const Shape& k, const Shape& v) {
+  CheckExtents(op, q, k, v);
+  const bool grouped = Grouped(op, attrs, q, k, v);
+  Problem problem;
+  AttentionForm& form = problem.form;
+  form.lq = q[q.size() - 2], form.d = q.back(), form.lk = k[k.size() - 2], form.dv = v.back();
+  Shape k_lead = Lead(k), v_lead = Lead(v);
+  if (grouped) k_lead.back() = v_lead.back() = q[q.size() - 3];
+  problem.lead = BroadcastShapes(op, BroadcastShapes(op, Lead(q), k_lead), v_lead);
+  problem.kv_lead = problem.lead;
+  if (grouped) problem.kv_lead.back() = k[k.size() - 3];
+  if (!problem.lead.empty()) {
+    form.heads = problem.lead.back(), form.kv_heads = problem.kv_lead.back();
+    form.batch = Product({problem.lead.begin(), problem.lead.end() - 1});
   }
-  y.Assign(result);
-}
-
-AttentionForm FormOf(const OpCall& call, const HostTensor& q, const HostTensor& k, const HostTensor& v) {
-  return FormOf(q.desc().shape, k.desc().shape, v.desc().shape, call.attrs);
-}
-
-void ReferencePublic(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
-  Forward(FormOf(call, *in[0], *in[1], *in[2]), in, out[0], nullptr);
-}
-
-void ReferenceCore(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
-  Forward(FormOf(call, *in[0], *in[1], *in[2]), in, out[0], &out[1]);
-}
-
-// With p = exp(score - lse) and D = sum(dy * y): dv = p^T dy, ds = p * (dy v^T - D), dq = scale * ds k, dk = scale * ds^T q.
-void ReferenceBackward(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
-  const AttentionForm form = FormOf(call, *in[1], *in[2], *in[3]);
-  std::array<std::vector<double>, 6> operand;
-  for (size_t i = 0; i < 6; ++i) operand[i] = in[i]->ToDoubles();
-  const auto& [dy, q, k, v, y, lse] = operand;
-  std::array<std::vector<double>, 3> result;
-  for (size_t i = 0; i < 3; ++i) result[i].resize(static_cast<size_t>(out[i].elements()));
-  auto& [dq, dk, dv] = result;
-  for (int64_t row = 0; row < form.batch * form.lq; ++row) {
-    double mean = 0;
-    for (int64_t c = 0; c < form.dv; ++c) mean += dy[row * form.dv + c] * y[row * form.dv + c];
-    for (int64_t j = 0; j < form.Keys(row % form.lq); ++j) {
-      const int64_t key = row / form.lq * form.lk + j;
-      const double p = std::exp(Score(form, q.data() + row * form.d, k.data() + key * form.d) - lse[row]);
-      double dp = 0;
-      for (int64_t c = 0; c < form.dv; ++c) {
-        dp += dy[row * form.dv + c] * v[key * form.dv + c];
-        dv[key * form.dv + c] += p * dy[row * form.dv + c];
-      }
-      const double ds = p * (dp - mean) * form.scale;
-      for (int64_t c = 0; c < form.d; ++c) {
-        dq[row * form.d + c] += ds * k[key * form.d + c];
-        dk[key * form.d + c] += ds * q[row * form.d + c];
-      }
-    }
+  const std::vector<int64_t>& window = Get<std::vector<int64_t>>(attrs, "window");
+  if (window.size() != 2 || window[0] < -1 || window[1] < -1) {
+    Fail("{}: window is {}, expected [left, right]: how many keys before and after its own place a query sees, -1 for no bound", op,
+         ToString(window));
   }
-  for (size_t i = 0; i < 3; ++i) out[i].Assign(result[i]);
+  form.left = window[0], form.right = window[1];
+  if (Get<bool>(attrs, "is_causal")) form.right = 0;
+  form.scale = Scale(attrs, q);
+  return problem;
 }
 
-// --- shape rules -----------------------------------------------------------------------------------------------------
+Problem ProblemOf(const Graph& graph, const Node& node) {
+  return ProblemOf(node.op->name, node.attrs, graph.desc(node.inputs[kQuery]).shape, graph.desc(node.inputs[kKey]).shape,
+                   graph.desc(node.inputs[kValue]).shape);
+}
+
+void CheckDTypes(std::string_view op, const TensorDesc& q, const TensorDesc& k, const TensorDesc& v) {
+  if (!IsFloat(q.dtype)) Fail("{}: query has dtype {}, expected a floating-point one", op, Name(q.dtype));
+  if (k.dtype != q.dtype || v.dtype != q.dtype) {
+    Fail("{}: query, key and value have dtypes {}, {} and {}, expected equal ones", op, Name(q.dtype), Name(k.dtype), Name(v.dtype));
+  }
+}
+
+void CheckMask(const OpCall& call, const Problem& problem) {
+  const TensorDesc& mask = call.in(kMask);
+  if (call.attr<bool>("is_causal")) Fail("{}: attn_mask and is_causal are both given, expected at most one", call.op.name);
+  if (mask.dtype != DType::kBool && mask.dtype != DType::kF32 && mask.dtype != call.in(kQuery).dtype) {
+    Fail("{}: attn_mask has dtype {}, expected bool, f32 or the query's, {}", call.op.name, Name(mask.dtype),
+         Name(call.in(kQuery).dtype));
+  }
+  const Shape whole = problem.MaskShape();
+  if (BroadcastShapes(call.op.name, mask.shape, whole) != whole) {
+    Fail("{}: attn_mask has shape {}, which does not broadcast to {}", call.op.name, ToString(mask.shape), ToString(whole));
+  }
+}
 
 std::vector<TensorDesc> InferPublic(const OpCall& call) {
-  CheckOperands(call, 0);
-  if (call.has(3)) Fail("{}: attn_mask is given; masks other than is_causal are not supported yet", call.op.name);
+  CheckDTypes(call.op.name, call.in(kQuery), call.in(kKey), call.in(kValue));
+  const Problem problem = ProblemOf(call.op.name, call.attrs, call.in(kQuery).shape, call.in(kKey).shape, call.in(kValue).shape);
+  if (call.has(kMask)) CheckMask(call, problem);
+  if (call.has(kLengths)) {
+    const TensorDesc& lengths = call.in(kLengths);
+    if ((lengths.dtype != DType::kI32 && lengths.dtype != DType::kI64) || lengths.shape != Shape{problem.form.batch}) {
+      Fail("{}: key_lengths is {}, expected i32 or i64 of shape [{}]", call.op.name, ToString(lengths), problem.form.batch);
+    }
+  }
   if (call.attr<double>("dropout_p") != 0) {
     Fail("{}: dropout_p is {}; dropout is not supported yet", call.op.name, call.attr<double>("dropout_p"));
   }
-  if (call.attr<bool>("enable_gqa")) Fail("{}: enable_gqa is set; grouped queries are not supported yet", call.op.name);
-  return {{call.in(0).dtype, OutputShape(call.in(0).shape, call.in(2).shape)}};
+  return {{call.in(kQuery).dtype, problem.ResultShape()}};
+}
+
+std::vector<double> AdditiveMask(const HostTensor& mask, const Shape& shape) {
+  std::vector<double> values = ReadBroadcast(mask, shape);
+  if (mask.desc().dtype == DType::kBool) {
+    for (double& x : values) x = x != 0 ? 0 : -kInfinity;
+  }
+  return values;
+}
+
+void ReferencePublic(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
+  const Problem problem =
+      ProblemOf(call.op.name, call.attrs, in[kQuery]->desc().shape, in[kKey]->desc().shape, in[kValue]->desc().shape);
+  AttentionOperands operands;
+  operands.q = ReadBroadcast(*in[kQuery], problem.QueryShape());
+  operands.k = ReadBroadcast(*in[kKey], problem.KeyShape());
+  operands.v = ReadBroadcast(*in[kValue], problem.ValueShape());
+  if (call.has(kMask)) operands.mask = AdditiveMask(*in[kMask], problem.MaskShape());
+  if (call.has(kLengths)) operands.lengths = in[kLengths]->ToDoubles();
+  out[0].Assign(AttentionForward(problem.form, operands).y);
+}
+
+// --- the core ops ----------------------------------------------------------------------------------------------------
+
+AttentionForm CoreForm(const Attrs& attrs, const Shape& q, const Shape& k, const Shape& v) {
+  return {.batch = q[0], .heads = q[1], .kv_heads = k[1], .lq = q[2], .lk = k[2], .d = q[3], .dv = v[3],
+          .left = Get<int64_t>(attrs, "left"), .right = Get<int64_t>(attrs, "right"), .scale = Get<double>(attrs, "scale")};
+}
+
+AttentionForm CoreForm(const OpCall& call, const AttentionInputs& at) {
+  return CoreForm(call.attrs, call.in(at.q).shape, call.in(at.q + 1).shape, call.in(at.q + 2).shape);
+}
+
+void CheckCore(const OpCall& call, std::string_view name, int input, const TensorDesc& expected) {
+  const TensorDesc& got = call.in(input);
+  if (got.dtype != expected.dtype || got.shape != expected.shape) {
+    Fail("{}: {} is {}, expected {}", call.op.name, name, ToString(got), ToString(expected));
+  }
+}
+
+// The inputs that both core ops share.
+AttentionForm CheckShared(const OpCall& call, const AttentionInputs& at) {
+  const TensorDesc &q = call.in(at.q), &k = call.in(at.q + 1), &v = call.in(at.q + 2);
+  if (static_cast<int>(call.inputs.size()) != at.count) {
+    Fail("{}: {} inputs given, its attributes ask for {}", call.op.name, call.inputs.size(), at.count);
+  }
+  CheckDTypes(call.op.name, q, k, v);
+  const bool ranks = q.shape.size() == 4 && k.shape.size() == 4 && v.shape.size() == 4;
+  const bool fits = ranks && k.shape[0] == q.shape[0] && v.shape[0] == q.shape[0] && k.shape[1] == v.shape[1] &&
+                    (k.shape[1] == 0 ? q.shape[1] == 0 : q.shape[1] % k.shape[1] == 0) && k.shape[2] == v.shape[2] && k.shape[3] == q.shape[3];
+  if (!fits) {
+    Fail("{}: query, key and value have shapes {}, {} and {}, expected [batch, heads, Lq, D], [batch, H, Lk, D] and [batch, H, Lk, DV], "
+         "heads a multiple of H", call.op.name, ToString(q.shape), ToString(k.shape), ToString(v.shape));
+  }
+  const AttentionForm form = CoreForm(call, at);
+  if (at.mask >= 0) {
+    const DType dtype = call.in(at.mask).dtype;
+    CheckCore(call, "mask", at.mask,
+              {dtype == DType::kBool || ComputeType(dtype) == q.dtype ? dtype : q.dtype, {form.batch, form.heads, form.lq, form.lk}});
+  }
+  if (at.lengths >= 0) CheckCore(call, "lengths", at.lengths, {DType::kI64, {form.batch}});
+  return form;
 }
 
 std::vector<TensorDesc> InferCore(const OpCall& call) {
-  CheckOperands(call, 0);
-  const Shape& q = call.in(0).shape;
-  return {{call.in(0).dtype, OutputShape(q, call.in(2).shape)}, {call.in(0).dtype, {q[0], q[1], q[2]}}};
+  const AttentionInputs at = AttentionInputsOf(call.op, call.attrs);
+  const AttentionForm form = CheckShared(call, at);
+  const DType dtype = call.in(at.q).dtype;
+  return {{dtype, {form.batch, form.heads, form.lq, form.dv}}, {dtype, {form.batch, form.heads, form.lq}}};
 }
 
 std::vector<TensorDesc> InferBackward(const OpCall& call) {
-  CheckOperands(call, 1);
-  const TensorDesc& q = call.in(1);
-  const TensorDesc y = {q.dtype, OutputShape(q.shape, call.in(3).shape)};
-  const TensorDesc lse = {q.dtype, {q.shape[0], q.shape[1], q.shape[2]}};
-  const auto check = [&](std::string_view name, const TensorDesc& got, const TensorDesc& expected) {
-    if (got.dtype != expected.dtype || got.shape != expected.shape) {
-      Fail("{}: {} is {}, expected {}", call.op.name, name, ToString(got), ToString(expected));
-    }
-  };
-  check("dy", call.in(0), y);
-  check("y", call.in(4), y);
-  check("lse", call.in(5), lse);
-  return {{q.dtype, q.shape}, {q.dtype, call.in(2).shape}, {q.dtype, call.in(3).shape}};
+  const AttentionInputs at = AttentionInputsOf(call.op, call.attrs);
+  const AttentionForm form = CheckShared(call, at);
+  const DType dtype = call.in(at.q).dtype;
+  const TensorDesc y = {dtype, {form.batch, form.heads, form.lq, form.dv}};
+  CheckCore(call, "dy", 0, y);
+  CheckCore(call, "y", 4, y);
+  CheckCore(call, "lse", 5, {dtype, {form.batch, form.heads, form.lq}});
+  std::vector<TensorDesc> results;
+  for (int i = at.q; i < at.q + 3; ++i) results.push_back({dtype, call.in(i).shape});
+  if (call.attr<bool>("mask_gradient")) results.push_back({dtype, {form.batch, form.heads, form.lq, form.lk}});
+  return results;
+}
+
+AttentionOperands CoreOperands(const OpCall& call, const AttentionInputs& at, std::span<const HostTensor* const> in) {
+  AttentionOperands operands{in[at.q]->ToDoubles(), in[at.q + 1]->ToDoubles(), in[at.q + 2]->ToDoubles(), {}, {}};
+  if (at.mask >= 0) operands.mask = AdditiveMask(*in[at.mask], call.in(at.mask).shape);
+  if (at.lengths >= 0) operands.lengths = in[at.lengths]->ToDoubles();
+  return operands;
+}
+
+void ReferenceCore(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
+  const AttentionInputs at = AttentionInputsOf(call.op, call.attrs);
+  const AttentionResult result = AttentionForward(CoreForm(call, at), CoreOperands(call, at, in));
+  out[0].Assign(result.y);
+  out[1].Assign(result.lse);
+}
+
+void ReferenceBackward(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
+  const AttentionInputs at = AttentionInputsOf(call.op, call.attrs);
+  const AttentionGradients result = AttentionBackward(CoreForm(call, at), CoreOperands(call, at, in), in[0]->ToDoubles(),
+                                                      in[4]->ToDoubles(), in[5]->ToDoubles());
+  out[0].Assign(result.dq);
+  out[1].Assign(result.dk);
+  out[2].Assign(result.dv);
+  if (out.size() == 4) out[3].Assign(result.dmask);
 }
 
 // --- rules on graphs -------------------------------------------------------------------------------------------------
 
-// The core form of a call: q, k, v of rank 4, in f32 where they are narrower, and the attributes. Decompose and gradient share it, so
-// their nodes are equal.
+// The core form of a call: its inputs of rank 4, in f32 where they are narrower, and the attributes. Decompose and gradient share it,
+// so their nodes are equal.
 struct CoreCall {
-  ValueId q, k, v;
+  Problem problem;
+  std::vector<ValueId> inputs;
   Attrs attrs;
 };
 
-ValueId CoreForm(Emit& emit, ValueId x) {
-  Shape shape = emit.shape(x);
-  if (shape.size() == 3) shape.insert(shape.begin(), 1);
-  return emit.Cast(emit.Reshape(x, shape), ComputeType(emit.desc(x).dtype));
+// `x` broadcast to `shape`, its leading dimensions folded into two.
+ValueId Folded(Emit& emit, ValueId x, const Shape& shape, int64_t heads) {
+  const int64_t rows = shape[shape.size() - 2], columns = shape.back();
+  const int64_t batch = shape.size() < 4 ? 1 : Product({shape.begin(), shape.end() - 3});
+  return emit.Reshape(emit.Expand(x, shape), {batch, heads, rows, columns});
 }
 
-CoreCall EmitCore(Emit& emit, const Node& node) {
-  CoreCall call = {CoreForm(emit, node.inputs[0]), CoreForm(emit, node.inputs[1]), CoreForm(emit, node.inputs[2]), {}};
-  call.attrs = {{"is_causal", Get<bool>(node.attrs, "is_causal")}, {"scale", Scale(node.attrs, emit.shape(call.q))}};
+CoreCall EmitCore(Emit& emit, const Graph& graph, const Node& node) {
+  const Problem problem = ProblemOf(graph, node);
+  const AttentionForm& form = problem.form;
+  const DType dtype = ComputeType(emit.desc(node.inputs[kQuery]).dtype);
+  auto operand = [&](int i, const Shape& shape, int64_t heads) { return emit.Cast(Folded(emit, node.inputs[i], shape, heads), dtype); };
+  CoreCall call{problem, {}, {}};
+  call.inputs = {operand(kQuery, problem.QueryShape(), form.heads), operand(kKey, problem.KeyShape(), form.kv_heads),
+                 operand(kValue, problem.ValueShape(), form.kv_heads)};
+  const bool masked = node.inputs.size() > kMask && node.inputs[kMask] != kNone, ragged = node.inputs.size() > kLengths;
+  if (masked) {
+    // Of a dtype that the kernels read directly, so that a broadcast mask stays a view.
+    ValueId mask = node.inputs[kMask];
+    if (emit.desc(mask).dtype != DType::kBool && ComputeType(emit.desc(mask).dtype) != dtype) mask = emit.Cast(mask, dtype);
+    call.inputs.push_back(Folded(emit, mask, problem.MaskShape(), form.heads));
+  }
+  if (ragged) call.inputs.push_back(emit.Cast(node.inputs[kLengths], DType::kI64));
+  call.attrs = {{"left", form.left}, {"right", form.right}, {"scale", form.scale}, {"masked", masked}, {"ragged", ragged}};
   return call;
 }
 
 std::vector<ValueId> DecomposePublic(Graph& graph, const Node& node) {
   Emit emit(graph);
-  const CoreCall call = EmitCore(emit, node);
-  const Shape out = OutputShape(emit.shape(node.inputs[0]), emit.shape(node.inputs[2]));
-  const ValueId y = graph.Add("_attention", std::vector{call.q, call.k, call.v}, call.attrs)[0];
-  return {emit.Reshape(emit.Cast(y, emit.desc(node.inputs[0]).dtype), out)};
+  const CoreCall call = EmitCore(emit, graph, node);
+  const ValueId y = graph.Add("_attention", call.inputs, call.attrs)[0];
+  return {emit.Reshape(emit.Cast(y, emit.desc(node.inputs[kQuery]).dtype), call.problem.ResultShape())};
 }
 
-// The gradients of q, k, v, which `wanted` picks from.
-std::vector<ValueId> EmitBackward(Graph& graph, const CoreCall& call, ValueId dy, ValueId y, ValueId lse,
-                                  std::span<const ValueId> inputs, const std::vector<bool>& wanted) {
+// The results of the backward of a core call: dq, dk, dv and, with `mask_gradient`, dmask.
+std::vector<ValueId> EmitBackward(Graph& graph, const std::vector<ValueId>& inputs, Attrs attrs, ValueId dy, ValueId y, ValueId lse,
+                                  bool mask_gradient) {
+  std::vector<ValueId> all = {dy, inputs[0], inputs[1], inputs[2], y, lse};
+  all.insert(all.end(), inputs.begin() + 3, inputs.end());
+  attrs.emplace("mask_gradient", mask_gradient);
+  return graph.Add("_attention_backward", all, std::move(attrs));
+}
+
+std::vector<ValueId> GradientPublic(Graph& graph, const Node& node, std::span<const ValueId> grads, const std::vector<bool>& wanted) {
+  std::vector<ValueId> result = NoValues(node.inputs.size());
+  if (grads[0] == kNone) return result;
   Emit emit(graph);
-  std::vector<ValueId> result = NoValues(inputs.size());
-  const std::vector<ValueId> d = graph.Add("_attention_backward", std::vector{dy, call.q, call.k, call.v, y, lse}, call.attrs);
-  for (size_t i = 0; i < 3; ++i) {
-    if (wanted[i]) result[i] = emit.Cast(emit.Reshape(d[i], Shape(emit.shape(inputs[i]))), emit.desc(inputs[i]).dtype);
+  const CoreCall call = EmitCore(emit, graph, node);
+  const Problem& problem = call.problem;
+  const std::vector<ValueId> forward = graph.Add("_attention", call.inputs, call.attrs);
+  const ValueId dy = emit.Cast(Folded(emit, grads[0], problem.ResultShape(), problem.form.heads), emit.desc(forward[0]).dtype);
+  const bool mask_gradient = node.inputs.size() > kMask && wanted[kMask];
+  const std::vector<ValueId> d = EmitBackward(graph, call.inputs, call.attrs, dy, forward[0], forward[1], mask_gradient);
+  const Shape shapes[] = {problem.QueryShape(), problem.KeyShape(), problem.ValueShape(), problem.MaskShape()};
+  for (size_t i = 0; i < d.size(); ++i) {
+    if (!wanted[i]) continue;
+    const TensorDesc input = emit.desc(node.inputs[i]);
+    result[i] = emit.Cast(emit.SumTo(emit.Reshape(d[i], shapes[i]), input.shape), input.dtype);
   }
   return result;
 }
 
-std::vector<ValueId> GradientPublic(Graph& graph, const Node& node, std::span<const ValueId> grads, const std::vector<bool>& wanted) {
-  if (grads[0] == kNone) return NoValues(node.inputs.size());
-  Emit emit(graph);
-  const CoreCall call = EmitCore(emit, node);
-  const std::vector<ValueId> forward = graph.Add("_attention", std::vector{call.q, call.k, call.v}, call.attrs);
-  return EmitBackward(graph, call, CoreForm(emit, grads[0]), forward[0], forward[1], node.inputs, wanted);
-}
-
 std::vector<ValueId> GradientCore(Graph& graph, const Node& node, std::span<const ValueId> grads, const std::vector<bool>& wanted) {
   if (grads[1] != kNone) Fail("_attention: its second output, the log-sum-exp, is not differentiable");
-  if (grads[0] == kNone) return NoValues(node.inputs.size());
-  const CoreCall call = {node.inputs[0], node.inputs[1], node.inputs[2], node.attrs};
-  return EmitBackward(graph, call, grads[0], node.outputs[0], node.outputs[1], node.inputs, wanted);
+  std::vector<ValueId> result = NoValues(node.inputs.size());
+  if (grads[0] == kNone) return result;
+  const int mask = AttentionInputsOf(*node.op, node.attrs).mask;
+  const std::vector<ValueId> d =
+      EmitBackward(graph, node.inputs, node.attrs, grads[0], node.outputs[0], node.outputs[1], mask >= 0 && wanted[mask]);
+  for (size_t i = 0; i < d.size(); ++i) {
+    if (wanted[i]) result[i] = Emit(graph).Cast(d[i], graph.desc(node.inputs[i]).dtype);
+  }
+  return result;
 }
 
 // Without keys there is nothing to attend to: zeros, as the references have it.
 std::vector<ValueId> DecomposeCore(Graph& graph, const Node& node) {
   Emit emit(graph);
   const bool backward = node.op->name == "_attention_backward";
-  const size_t first = backward ? 1 : 0;                     // of q, k, v
-  const TensorDesc q = emit.desc(node.inputs[first]), k = emit.desc(node.inputs[first + 1]), v = emit.desc(node.inputs[first + 2]);
-  if (k.shape[2] != 0) return {};
-  const auto zeros = [&](const Shape& shape) { return emit.Zeros({q.dtype, shape}); };
-  if (backward) return {zeros(q.shape), zeros(k.shape), zeros(v.shape)};
-  const ValueId lse = emit.Scalar(-std::numeric_limits<double>::infinity(), q.dtype);
-  return {zeros(OutputShape(q.shape, v.shape)), emit.Expand(lse, {q.shape[0], q.shape[1], q.shape[2]})};
+  if (emit.shape(node.inputs[backward ? 2 : 1])[2] != 0) return {};
+  std::vector<ValueId> result;
+  for (const TensorDesc& desc : node.op->infer({*node.op, graph, node.inputs, node.attrs})) result.push_back(emit.Zeros(desc));
+  if (!backward) result[1] = emit.Expand(emit.Scalar(-kInfinity, emit.desc(result[1]).dtype), Shape(emit.shape(result[1])));
+  return result;
 }
 
 }  // namespace
 
+AttentionInputs AttentionInputsOf(const OpDef& core, const Attrs& attrs) {
+  const bool backward = core.name == "_attention_backward";
+  AttentionInputs at = {.q = backward ? 1 : 0, .count = backward ? 6 : 3};
+  if (Get<bool>(attrs, "masked")) at.mask = at.count++;
+  if (Get<bool>(attrs, "ragged")) at.lengths = at.count++;
+  return at;
+}
+
 void RegisterAttentionOps() {
   using Type = AttrSpec::Type;
-  const std::vector<AttrSpec> core_attrs = {{"is_causal", Type::kBool}, {"scale", Type::kFloat}};
+  std::vector<AttrSpec> core_attrs = {{"left", Type::kInt, int64_t{-1}}, {"right", Type::kInt, int64_t{-1}}, {"scale", Type::kFloat},
+                                      {"masked", Type::kBool, false}, {"ragged", Type::kBool, false}};
   RegisterOp({.name = "scaled_dot_product_attention",
               .min_inputs = 3,
-              .max_inputs = 4,
+              .max_inputs = 5,
               .attrs = {{"dropout_p", Type::kFloat, 0.0},
                         {"is_causal", Type::kBool, false},
                         {"scale", Type::kFloat, kUnsetScale},
-                        {"enable_gqa", Type::kBool, false}},
+                        {"enable_gqa", Type::kBool, false},
+                        {"window", Type::kInts, std::vector<int64_t>{-1, -1}}},
               .infer = InferPublic,
               .reference = ReferencePublic,
               .gradient = GradientPublic,
@@ -256,17 +366,18 @@ void RegisterAttentionOps() {
   RegisterOp({.name = "_attention",
               .kind = OpKind::kAttention,
               .min_inputs = 3,
-              .max_inputs = 3,
+              .max_inputs = 5,
               .attrs = core_attrs,
               .internal = true,
               .infer = InferCore,
               .reference = ReferenceCore,
               .gradient = GradientCore,
               .decompose = DecomposeCore});
+  core_attrs.push_back({"mask_gradient", Type::kBool, false});
   RegisterOp({.name = "_attention_backward",
               .kind = OpKind::kAttention,
               .min_inputs = 6,
-              .max_inputs = 6,
+              .max_inputs = 8,
               .attrs = core_attrs,
               .internal = true,
               .infer = InferBackward,

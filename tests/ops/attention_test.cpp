@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "ops/decompose.h"
 #include "ops/gradient.h"
@@ -31,9 +32,9 @@ TEST(Attention, KnownWeights) {
 TEST(Attention, LogSumExpOfTheScaledScores) {
   const HostTensor q = TensorOf(DType::kF64, {1, 1, 2, 1}, {2, 1}), k = TensorOf(DType::kF64, {1, 1, 2, 1}, {1, 3});
   const HostTensor v = F64({1, 1, 2, 3}, 1);
-  const std::vector<HostTensor> full = ResultsOf({"_attention", {q, k, v}, {{"is_causal", false}, {"scale", 0.5}}});
+  const std::vector<HostTensor> full = ResultsOf({"_attention", {q, k, v}, {{"scale", 0.5}}});
   ExpectValues(full[1], {std::log(std::exp(1.0) + std::exp(3.0)), std::log(std::exp(0.5) + std::exp(1.5))});
-  const std::vector<HostTensor> causal = ResultsOf({"_attention", {q, k, v}, {{"is_causal", true}, {"scale", 0.5}}});
+  const std::vector<HostTensor> causal = ResultsOf({"_attention", {q, k, v}, {{"right", int64_t{0}}, {"scale", 0.5}}});
   ExpectValues(causal[1], {1, std::log(std::exp(0.5) + std::exp(1.5))});
 }
 
@@ -85,18 +86,88 @@ TEST(Attention, HalfPrecisionIsComputedInF32) {
   }
 }
 
+HostTensor Booleans(Shape shape, uint64_t seed) { return RandomTensor(DType::kBool, std::move(shape), seed); }
+
+TEST(Attention, Masks) {
+  const HostTensor q = F64({2, 4, 3, 5}, 1), k = F64({2, 4, 7, 5}, 2), v = F64({2, 4, 7, 6}, 3);
+  for (const Shape& shape : {Shape{3, 7}, Shape{7}, Shape{3, 1}, Shape{2, 1, 3, 7}, Shape{2, 4, 3, 7}, Shape{2, 1, 1, 7}, Shape{4, 1, 7}, Shape{}}) {
+    SCOPED_TRACE(ToString(shape));
+    ExpectAll({kPublic, {q, k, v, F64(shape, 4)}});
+    ExpectAll({kPublic, {q, k, v, Booleans(shape, 5)}});
+  }
+}
+
+TEST(Attention, AMaskIsWhatItSays) {
+  const HostTensor q = F64({1, 2, 4, 3}, 1), k = F64({1, 2, 4, 3}, 2), v = F64({1, 2, 4, 3}, 3);
+  const HostTensor lower = TensorOf(DType::kBool, {4, 4}, {1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1});
+  ExpectValues(ResultsOf({kPublic, {q, k, v, lower}})[0], Values(ResultsOf({kPublic, {q, k, v}, {{"is_causal", true}}})[0]));
+  const HostTensor band = TensorOf(DType::kBool, {4, 4}, {1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1});
+  const std::vector<int64_t> one_back = {1, 0};
+  ExpectValues(ResultsOf({kPublic, {q, k, v, band}})[0], Values(ResultsOf({kPublic, {q, k, v}, {{"window", one_back}}})[0]));
+}
+
+// Rows that see nothing are zeros and have no gradient, whether the mask is boolean or minus infinity.
+TEST(Attention, MaskedRowsGiveZeros) {
+  const HostTensor q = F64({1, 2, 3}, 1), k = F64({1, 3, 3}, 2), v = F64({1, 3, 2}, 3);
+  const HostTensor mask = TensorOf(DType::kBool, {2, 3}, {0, 0, 0, 1, 0, 1});
+  constexpr double kNone = -std::numeric_limits<double>::infinity();
+  const HostTensor additive = TensorOf(DType::kF64, {2, 3}, {kNone, kNone, kNone, 0, kNone, 0});
+  const std::vector<double> y = Values(ResultsOf({kPublic, {q, k, v, mask}})[0]);
+  EXPECT_EQ(y[0], 0);
+  EXPECT_EQ(y[1], 0);
+  EXPECT_NE(y[2], 0);
+  ExpectValues(ResultsOf({kPublic, {q, k, v, additive}})[0], y);
+  ExpectAll({kPublic, {q, k, v, mask}});
+}
+
+TEST(Attention, Windows) {
+  const HostTensor q = F64({2, 9, 4}, 1), k = F64({2, 6, 4}, 2), v = F64({2, 6, 3}, 3);
+  for (const std::vector<int64_t>& window : {std::vector<int64_t>{2, 1}, {0, 0}, {-1, 1}, {3, -1}, {0, -1}}) {
+    SCOPED_TRACE(ToString(window));
+    ExpectAll({kPublic, {q, k, v}, {{"window", window}}});
+    ExpectAll({kPublic, {q, k, v}, {{"window", window}, {"is_causal", true}}});
+  }
+}
+
+TEST(Attention, KeysUpToALength) {
+  const HostTensor q = F64({3, 2, 4, 3}, 1), k = F64({3, 2, 5, 3}, 2), v = F64({3, 2, 5, 3}, 3);
+  const HostTensor lengths = TensorOf(DType::kI64, {3}, {5, 0, 2});
+  ExpectAll({kPublic, {q, k, v, std::nullopt, lengths}});
+  ExpectAll({kPublic, {q, k, v, F64({4, 5}, 4), lengths}});
+  const HostTensor mask = TensorOf(DType::kBool, {3, 1, 1, 5}, {1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0});
+  ExpectValues(ResultsOf({kPublic, {q, k, v, std::nullopt, lengths}})[0], Values(ResultsOf({kPublic, {q, k, v, mask}})[0]));
+}
+
+TEST(Attention, GroupedQueries) {
+  const HostTensor q = F64({2, 6, 4, 3}, 1), k = F64({2, 2, 5, 3}, 2), v = F64({2, 2, 5, 4}, 3);
+  ExpectAll({kPublic, {q, k, v}, {{"enable_gqa", true}}});
+  ExpectAll({kPublic, {q, k, v, F64({6, 4, 5}, 4)}, {{"enable_gqa", true}}});
+  ExpectAll({kPublic, {q, F64({2, 1, 5, 3}, 2), F64({2, 1, 5, 4}, 3)}, {{"is_causal", true}}});
+}
+
+TEST(Attention, LeadingDimensionsBroadcast) {
+  ExpectAll({kPublic, {F64({3, 4}, 1), F64({5, 4}, 2), F64({5, 2}, 3)}});
+  ExpectAll({kPublic, {F64({2, 3, 2, 3, 4}, 1), F64({2, 1, 2, 5, 4}, 2), F64({3, 2, 5, 2}, 3)}});
+  ExpectAll({kPublic, {F64({1, 2, 3, 4}, 1), F64({2, 2, 5, 4}, 2), F64({2, 1, 5, 2}, 3), F64({2, 1, 1, 5}, 4)}});
+}
+
 TEST(Attention, Errors) {
   const HostTensor q = F64({2, 3, 4}, 1), k = F64({2, 5, 4}, 2), v = F64({2, 5, 6}, 3);
   EXPECT_EQ(ErrorOf({kPublic, {q, k, v}}), "");
-  EXPECT_THAT(ErrorOf({kPublic, {q, k, F64({2, 4, 6}, 1)}}), HasSubstr("[heads, Lk, DV]"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, k, F64({2, 4, 6}, 1)}}), HasSubstr("[..., heads, Lk, DV]"));
   EXPECT_THAT(ErrorOf({kPublic, {q, F64({2, 5, 3}, 1), v}}), HasSubstr("[2, 5, 3]"));
-  EXPECT_THAT(ErrorOf({kPublic, {q, F64({3, 5, 4}, 1), v}}), HasSubstr("[3, 5, 4]"));
-  EXPECT_THAT(ErrorOf({kPublic, {F64({3, 4}, 1), F64({3, 4}, 1), F64({3, 4}, 1)}}), HasSubstr("[batch, heads, Lq, D]"));
-  EXPECT_THAT(ErrorOf({"_attention", {q, k, v}, {{"is_causal", false}, {"scale", 1.0}}}), HasSubstr("[batch, heads, Lq, D]"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, F64({3, 5, 4}, 1), v}}), HasSubstr("do not broadcast"));
+  EXPECT_THAT(ErrorOf({kPublic, {F64({4}, 1), F64({3, 4}, 1), F64({3, 4}, 1)}}), HasSubstr("[..., heads, Lq, D]"));
+  EXPECT_THAT(ErrorOf({"_attention", {q, k, v}, {{"scale", 1.0}}}), HasSubstr("[batch, heads, Lq, D]"));
   EXPECT_THAT(ErrorOf({kPublic, {q, k, RandomTensor(DType::kF32, {2, 5, 6}, 3)}}), HasSubstr("dtypes f64, f64 and f32"));
-  EXPECT_THAT(ErrorOf({kPublic, {q, k, v, F64({3, 5}, 1)}}), HasSubstr("attn_mask"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, k, v, F64({3, 4}, 1)}}), HasSubstr("do not broadcast"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, k, v, F64({2, 2, 3, 5}, 1)}}), HasSubstr("does not broadcast to [2, 3, 5]"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, k, v, RandomTensor(DType::kI32, {3, 5}, 1)}}), HasSubstr("attn_mask has dtype i32"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, k, v, F64({3, 5}, 1)}, {{"is_causal", true}}}), HasSubstr("attn_mask and is_causal"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, k, v, std::nullopt, TensorOf(DType::kI64, {2}, {1, 2})}}), HasSubstr("key_lengths"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, k, v}, {{"window", std::vector<int64_t>{1}}}}), HasSubstr("window is [1]"));
   EXPECT_THAT(ErrorOf({kPublic, {q, k, v}, {{"dropout_p", 0.1}}}), HasSubstr("dropout"));
-  EXPECT_THAT(ErrorOf({kPublic, {q, k, v}, {{"enable_gqa", true}}}), HasSubstr("enable_gqa"));
+  EXPECT_THAT(ErrorOf({kPublic, {F64({3, 3, 4}, 1), k, v}, {{"enable_gqa", true}}}), HasSubstr("3, 2 and 2 heads"));
 }
 
 }  // namespace

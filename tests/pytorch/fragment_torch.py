@@ -14,7 +14,7 @@ OF_TORCH = {"add", "sub", "mul", "div", "neg", "abs", "exp", "log", "sqrt", "rsq
             "maximum", "minimum", "where", "eq", "lt", "gt", "clamp", "sum", "mean", "amax", "matmul", "tril",
             "softmax", "log_softmax"}
 OF_TENSOR = {"transpose", "flatten", "unsqueeze", "contiguous", "select", "narrow", "unbind", "split", "chunk"}
-OF_FUNCTIONAL = {"gelu", "silu", "linear", "conv2d", "scaled_dot_product_attention", "embedding", "cross_entropy", "nll_loss",
+OF_FUNCTIONAL = {"gelu", "silu", "linear", "conv2d", "embedding", "cross_entropy", "nll_loss",
                  "mse_loss", "one_hot", "max_pool2d", "avg_pool2d"}
 
 
@@ -63,6 +63,29 @@ def _batch_norm(inputs: list, attrs: dict) -> list[torch.Tensor]:
     return [F.batch_norm(x, mean, var, *affine, **attrs), mean, var]
 
 
+def _attention(inputs: list, attrs: dict):
+    """scaled_dot_product_attention; the window and the lengths of keys, which PyTorch lacks, as a mask."""
+    attrs, inputs = dict(attrs), inputs + [None] * (5 - len(inputs))
+    left, right = attrs.pop("window", (-1, -1))
+    query, key, value, mask, lengths = inputs
+    if (left, right) != (-1, -1) or lengths is not None:
+        if attrs.pop("is_causal", False):
+            right = 0
+        distance = torch.arange(key.shape[-2])[None, :] - torch.arange(query.shape[-2])[:, None]
+        seen = torch.ones_like(distance, dtype=torch.bool)
+        if left >= 0:
+            seen = seen & (distance >= -left)
+        if right >= 0:
+            seen = seen & (distance <= right)
+        if lengths is not None:
+            seen = seen & (torch.arange(key.shape[-2]) < lengths.reshape(-1, 1, 1, 1))
+        if mask is None or mask.dtype == torch.bool:
+            mask = seen if mask is None else seen & mask
+        else:
+            mask = torch.where(seen, mask, float("-inf"))
+    return F.scaled_dot_product_attention(query, key, value, mask, **attrs)
+
+
 def apply(op: str, inputs: list, attrs: dict):
     """One node: tensors, numbers and None in, a tensor or a sequence of tensors out."""
     if op in TENSOR_OPERANDS:
@@ -93,6 +116,7 @@ def apply(op: str, inputs: list, attrs: dict):
         "cat": lambda: torch.cat(inputs, **attrs),
         "batch_norm": lambda: _batch_norm(inputs, attrs),
         "adamw": lambda: _adamw(inputs, attrs),
+        "scaled_dot_product_attention": lambda: _attention(inputs, attrs),
         "sgd": lambda: _sgd(inputs, attrs),
     }
     if op not in special:

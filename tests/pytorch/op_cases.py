@@ -127,10 +127,6 @@ def _norms_and_products(t: Table) -> None:
     t.add("matmul_transposed", "matmul", [t.input("a", [13, 37], strides=[1, 13]), [37, 21]])
     t.add("linear", "linear", [[3, 5, 35], t.input("weight", [17, 35]), [17]])
     t.add("linear_no_bias", "linear", [[35], t.input("weight", [17, 35])])
-    for causal in (False, True):
-        suffix = "_causal" if causal else ""
-        t.add(f"attention{suffix}", "scaled_dot_product_attention", [[2, 3, 17, 8], [2, 3, 17, 8], [2, 3, 17, 8]], is_causal=causal)
-        t.add(f"attention_cross{suffix}", "scaled_dot_product_attention", [[2, 7, 5], [2, 11, 5], [2, 11, 9]], is_causal=causal, scale=0.3)
     t.add("conv2d_patches", "conv2d", [[2, 3, 8, 12], t.input("weight", [5, 3, 4, 4]), [5]], stride=[4, 4])
     t.add("conv2d_pointwise", "conv2d", [[2, 6, 5, 7], t.input("weight", [9, 6, 1, 1])])
     for name, x, weight, attrs in [
@@ -177,6 +173,43 @@ def _pools(t: Table) -> None:
     t.add("avg_pool2d_divisor", "avg_pool2d", [[5, 16, 33]], kernel_size=3, stride=2, padding=1, divisor_override=4)
 
 
+def _attention(t: Table) -> None:
+    def add(name: str, *operands, **attrs) -> None:
+        t.add(f"attention_{name}", "scaled_dot_product_attention", list(operands), **attrs)
+        t.cases[-1].ranges["lengths"] = (0, 76)
+
+    def boolean(*shape: int) -> dict:
+        return t.input("mask", list(shape), "bool")
+
+    qkv = [[2, 3, 17, 8], [2, 3, 17, 8], [2, 3, 17, 8]]
+    cross = [[2, 4, 19, 8], [2, 4, 37, 8], [2, 4, 37, 11]]
+    for causal in (False, True):
+        suffix = "_causal" if causal else ""
+        add(f"square{suffix}", *qkv, is_causal=causal)
+        add(f"cross{suffix}", [2, 7, 5], [2, 11, 5], [2, 11, 9], is_causal=causal, scale=0.3)
+        add(f"grouped{suffix}", [2, 6, 19, 8], [2, 2, 21, 8], [2, 2, 21, 8], is_causal=causal, enable_gqa=True)
+        add(f"long{suffix}", [1, 2, 150, 16], [1, 2, 150, 16], [1, 2, 150, 16], is_causal=causal)
+    add("boolean_19_1", *cross, boolean(19, 1))
+    for shape in ([19, 37], [2, 1, 19, 37], [2, 4, 19, 37], [2, 1, 1, 37], [4, 1, 37]):
+        name = "_".join(map(str, shape))
+        add(f"boolean_{name}", *cross, boolean(*shape))
+        add(f"added_{name}", *cross, shape)
+    add("grouped_mask", [2, 6, 19, 8], [2, 3, 21, 8], [2, 3, 21, 8], [2, 6, 19, 21], enable_gqa=True)
+    add("shared_keys", [2, 3, 4, 5], [2, 1, 6, 5], [2, 1, 6, 7])
+    add("broadcast_batch", [2, 3, 4, 5], [1, 3, 6, 5], [2, 1, 6, 7])
+    add("matrix", [9, 4], [11, 4], [11, 6])
+    add("five_dimensions", [2, 2, 3, 9, 4], [2, 2, 3, 5, 4], [2, 2, 3, 5, 4])
+    add("no_keys", [2, 3, 4, 5], [2, 3, 0, 5], [2, 3, 0, 5])
+    add("sliding", *qkv, window=[4, 0])
+    add("window", *cross, window=[3, 9])
+    lengths = t.input("lengths", [2], "i64")
+    add("lengths", *cross, None, lengths)
+    add("lengths_mask", *cross, [19, 37], lengths)
+    for group in (1, 3):
+        add(f"decode_{group}", [2, 6, 1, 16], [2, 6 // group, 75, 16], [2, 6 // group, 75, 16], enable_gqa=group > 1)
+        add(f"decode_lengths_{group}", [2, 6, 1, 16], [2, 6 // group, 75, 16], [2, 6 // group, 75, 16], None, lengths, enable_gqa=group > 1)
+
+
 def _indices_and_losses(t: Table) -> None:
     t.add("embedding", "embedding", [t.input("i", [3, 7], "i64"), [11, 13]])
     t.add("embedding_i32", "embedding", [t.input("i", [9], "i32"), [4, 5]])
@@ -208,6 +241,6 @@ def _optimizers(t: Table) -> None:
 
 def op_cases(dtype: str) -> list[Case]:
     table = Table(dtype)
-    for part in (_pointwise, _reductions, _views, _norms_and_products, _channel_norms, _pools, _indices_and_losses, _optimizers):
+    for part in (_pointwise, _reductions, _views, _norms_and_products, _attention, _channel_norms, _pools, _indices_and_losses, _optimizers):
         part(table)
     return table.cases
