@@ -83,6 +83,31 @@ void WriteAddMask(const AttentionPlan& plan, int64_t row, Prelude* prelude, Sour
   out->Blank();
 }
 
+void WriteAddMaskRow(const AttentionPlan& plan, Prelude* prelude, SourceWriter* out) {
+  const std::string suffix = MemorySuffix(plan.mask_dtype);
+  for (const char* helper : {"load", "store", "splat", "select", "tail"}) prelude->Use(helper, plan.dtype);
+  if (!suffix.empty()) prelude->Use(suffix.substr(1));
+  const std::string query = DigitsText(plan.mask.map.dim(2), "query");
+  const Digits& key = plan.mask.map.dim(3);
+  out->Comment("scores[j] += mask[query][key + j]");
+  out->Open("static __attribute__((noinline)) void add_mask({}* scores, const {}* mask, long query, long key, long keys)",
+            ScalarType(plan.dtype), MemoryType(plan.mask_dtype));
+  if (Side(key, 1)) {
+    const int lanes = prelude->lanes();
+    const std::string address = fmt::format("mask + {} + key + j", query);
+    out->Line("long j = 0;");
+    out->Line("for (; j + {0} <= keys; j += {0}) store(scores + j, load(scores + j) + {1});", lanes,
+              Added(plan, fmt::format("load{}({})", suffix, address), true));
+    out->Line("if (j < keys) store_tail(scores + j, load_tail(scores + j, keys - j) + {}, keys - j);",
+              Added(plan, fmt::format("load{}_tail({}, keys - j)", suffix, address), true));
+  } else {
+    out->Line("for (long j = 0; j < keys; ++j) scores[j] += {};",
+              AddedElement(plan, fmt::format("mask + {} + {}", query, DigitsText(key, "(key + j)"))));
+  }
+  out->Close();
+  out->Blank();
+}
+
 void WriteStoreMaskGradient(const AttentionPlan& plan, int64_t row, Prelude* prelude, SourceWriter* out) {
   const int lanes = prelude->lanes();
   const std::string_view type = ScalarType(plan.dtype);

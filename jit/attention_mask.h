@@ -14,6 +14,10 @@ namespace athanor {
 //   scores[j][l] += mask[query + l][key + j] for j < keys and l < queries (at most a vector of them), minus infinity where it is false.
 void WriteAddMask(const AttentionPlan& plan, int64_t row, Prelude* prelude, SourceWriter* out);
 
+// Writes "add_mask(T* scores, const M* mask, long query, long key, long keys)" for the scores of one query side by side:
+//   scores[j] += mask[query][key + j] for j < keys.
+void WriteAddMaskRow(const AttentionPlan& plan, Prelude* prelude, SourceWriter* out);
+
 // Writes "store_mask_gradient(T* ds, T* dmask, long query, long key, long keys, long queries)": dmask[query + l][key + j] = ds[j][l], after
 // which ds is multiplied by the scale.
 void WriteStoreMaskGradient(const AttentionPlan& plan, int64_t row, Prelude* prelude, SourceWriter* out);

@@ -215,7 +215,7 @@ std::string AttentionWriter::Unseen(const std::string& query, const std::string&
   return text;
 }
 
-void AttentionWriter::WriteHelpers() {
+void AttentionWriter::WriteBandHelpers() {
   if (banded()) {
     prelude_.Use("iota", DType::kI32);
     Use("select");
@@ -224,6 +224,10 @@ void AttentionWriter::WriteHelpers() {
     out_.Line("INLINE long bounded(long x, long low, long high) {{ return x < low ? low : x > high ? high : x; }}");
     out_.Blank();
   }
+}
+
+void AttentionWriter::WriteHelpers() {
+  WriteBandHelpers();
   if (masked()) WriteAddMask(attention_, queries_, &prelude_, &out_);
   if (attention_.dmask.arg >= 0) WriteStoreMaskGradient(attention_, queries_, &prelude_, &out_);
 }

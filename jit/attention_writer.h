@@ -63,7 +63,8 @@ class AttentionWriter {
   void ForKeys(const std::function<void(bool)>& body);
   std::string Unseen(const std::string& query, const std::string& origin) const;
   // Helpers for bounds, `add_mask` and `store_mask_gradient`, as far as the plan needs them.
-  void WriteHelpers();
+  void WriteHelpers();                                       // WriteBandHelpers() and the functions of a mask
+  void WriteBandHelpers();
   void DefineLive();                                         // `live`, how many keys sequence b has
 
   // "static void pack_NAME(const T* x, T* to)": to[d][i] = x[i][d] * factor for `rows` rows of `depth` elements, `row` apart; rows past
@@ -111,6 +112,9 @@ class AttentionWriter {
 // Rows of zeros around the scores that a band leaves: the tallest tile that reaches past it.
 inline constexpr int kTallestTile = 12;
 
+// Forward with so few queries that the work is reading K and V: one query of a decoder against its cache.
+KernelSource GenerateCppAttentionDecode(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
+inline bool IsDecode(const AttentionPlan& plan) { return !plan.backward && plan.lq <= 4; }
 KernelSource GenerateCppAttentionForward(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
 KernelSource GenerateCppAttentionBackward(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
 

@@ -163,6 +163,7 @@ KernelSource GenerateCppAttention(const KernelPlan& plan, const AttentionSchedul
     Fail("scaled_dot_product_attention: dtype {} is not compiled yet, f32 and f64 are", Name(attention.dtype));
   }
   const bool backward = attention.backward;
+  if (IsDecode(attention)) return GenerateCppAttentionDecode(plan, schedule, cpu);
   return backward ? GenerateCppAttentionBackward(plan, schedule, cpu) : GenerateCppAttentionForward(plan, schedule, cpu);
 }
 
@@ -188,6 +189,10 @@ AttentionSchedule DefaultAttention(const KernelPlan& plan, const CpuTarget& cpu)
     return std::max<int64_t>(1, std::min<int64_t>(extent, std::min<int64_t>(fits, 128)));
   };
   schedule.block_q = block(attention.lq, attention.lk, lanes);
+  if (IsDecode(attention)) {
+    schedule.block_k = std::max<int64_t>(1, std::min<int64_t>(attention.lk, 256));
+    return schedule;
+  }
   schedule.block_k = block(attention.lk, 2 * attention.lq, 8);
   return schedule;
 }
