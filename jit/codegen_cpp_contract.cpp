@@ -31,6 +31,7 @@ class ContractGenerator {
         type_(ScalarType(contract_.accumulator)),
         a_(contract_.a, contract_.a_result, 1, plan.args),
         b_(contract_.b, contract_.b_result, 2, plan.args),
+        along_rows_(StoresAlongRows(contract_)),
         packer_(plan, contract_, a_, b_, schedule.nv, Depth(schedule.pack_a), Depth(schedule.pack_b), &prelude_, &out_),
         m_(contract_.m),
         n_(contract_.n),
@@ -43,7 +44,7 @@ class ContractGenerator {
     column_tasks_ = Ceil(n_, columns_);
     if (k_parts_ > 1) {
       where_c_ = C::kPartial, c_row_ = RoundUp(n_, lanes_);
-    } else if (k_part_ > kc_) {
+    } else if (k_part_ > kc_ || along_rows_) {
       where_c_ = C::kBlock, c_row_ = RoundUp(columns_, lanes_);
     } else {
       where_c_ = C::kTile, c_row_ = panel();
@@ -98,13 +99,14 @@ class ContractGenerator {
     // Tiles write whole vectors, and rows of A are read in whole tiles: a little room behind each block.
     scratch_a_ = place(schedule_.pack_a == Pack::kTask ? packer_.PackedRows(std::min(schedule_.mc, RoundUp(m_, lanes_))) : 0);
     scratch_b_ = place(schedule_.pack_b == Pack::kTask ? packer_.PackedColumns(BlockColumns()) : 0);
-    scratch_c_ = place(where_c_ == C::kBlock ? std::min(schedule_.mc, m_) * c_row_ + panel() : where_c_ == C::kTile ? schedule_.mr * c_row_ : c_row_);
+    scratch_c_ = place(where_c_ == C::kBlock ? std::min(schedule_.mc, m_) * c_row_ + panel() : where_c_ == C::kTile ? schedule_.mr * c_row_ : kCombinedRows * c_row_);
     scratch_sums_ = place(packer_.SumElements(schedule_.pack_a == Pack::kTask ? schedule_.mc : kPackRows));
     source->scratch_bytes = scratch;
   }
 
   // Rows of C as the accumulators left them, through the epilogue.
   void WriteEpilogue() {
+    if (along_rows_) return WriteTransposedEpilogue();
     out_.Comment("Columns [n0, n1) of `rows` rows of C, finished and stored.");
     out_.Open("static __attribute__((noinline)) void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c)", type_);
     DeclareArgs(plan_.args, &out_);
@@ -135,6 +137,43 @@ class ContractGenerator {
     out_.Blank();
   }
 
+  // The same for results that lie contiguously along m: squares of C are transposed in registers.
+  void WriteTransposedEpilogue() {
+    const DType dtype = contract_.accumulator;
+    for (const char* helper : {"load", "transpose"}) prelude_.Use(helper, dtype);
+    out_.Comment("Columns [n0, n1) of `rows` rows of C, finished and stored along m.");
+    out_.Open("static __attribute__((noinline)) void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c)", type_);
+    DeclareArgs(plan_.args, &out_);
+    BodyEmitter emitter(contract_.epilogue, plan_.args, &prelude_, &out_);
+    LoopWriter loops(&emitter, &prelude_, &out_, 1, false);
+    emitter.SetIndex(0, "b");
+    loops.HoistStores();
+    out_.Open("for (long n = n0; n < n1; n += {})", lanes_);
+    out_.Line("const long columns = n1 - n < {0} ? n1 - n : {0};", lanes_);
+    out_.Line("long m = m0;");
+    for (bool tail : {false, true}) {
+      out_.Open(fmt::runtime(tail ? "if (m < m0 + rows)" : "for (; m + {0} <= m0 + rows; m += {0})"), lanes_);
+      out_.Line("{} r[{}]{};", VectorType(dtype), lanes_, tail ? " = {}" : "");
+      out_.Line("for (long i = 0; i < {}; ++i) r[i] = load(c + (m - m0 + i) * {} + (n - n0));", tail ? "m0 + rows - m" : std::to_string(lanes_), c_row_);
+      out_.Line("transpose(r);");
+      out_.Open("for (long i = 0; i < columns; ++i)");
+      emitter.Push();
+      emitter.SetIndex(2, "(n + i)");
+      emitter.SetVector(1, "m", lanes_, tail ? "(m0 + rows - m)" : "");
+      for (size_t e = 0; e < contract_.epilogue.exprs.size(); ++e) {
+        if (contract_.epilogue.exprs[e].kind == Expr::Kind::kAccumulator) emitter.Bind(static_cast<int>(e), "r[i]", true);
+      }
+      emitter.EmitStores();
+      emitter.Pop();
+      out_.Close();
+      out_.Close();
+    }
+    out_.Close();
+    out_.Close();
+    out_.Blank();
+  }
+
+  static constexpr int64_t kCombinedRows = 16;               // of C that one task of the combine phase finishes
   static constexpr int64_t kPackRows = 64;                   // rows of A that one task of the pack phase copies
   static constexpr int64_t kPackElements = 1 << 15;          // about so many of B
 
@@ -233,10 +272,14 @@ class ContractGenerator {
     out_.Line("const {}* bp = {};", type_, BPointer());
     out_.Line("{}* c = {};", type_, CPointer());
     WriteTileCall(row_tails, column_tails, whole_rows, whole_columns);
-    if (where_c_ != C::kPartial) {
+    if (where_c_ != C::kPartial && !along_rows_) {
       out_.Line("if (k1 == k_end) epilogue(args, b, m, rows, n, n + {0} < {1} ? n + {0} : {1}, c);", panel(), n_);
     }
-    for (int depth = 0; depth < 6; ++depth) out_.Close();
+    for (int depth = 0; depth < 4; ++depth) out_.Close();
+    if (where_c_ == C::kBlock && along_rows_) {
+      out_.Line("epilogue(args, b, m0, m1 - m0, c0, c1, ({}*)(scratch + {}));", type_, scratch_c_);
+    }
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
     out_.Blank();
     source->phases.push_back({"tiles", tasks});
   }
@@ -307,21 +350,20 @@ class ContractGenerator {
 
   // Adds the parts of k, in order, and runs the epilogue.
   void WriteCombine(KernelSource* source) {
-    const int64_t rows = 8, chunks = Ceil(m_, rows), part = contract_.batch * m_ * c_row_;
+    const int64_t rows = kCombinedRows, chunks = Ceil(m_, rows), part = contract_.batch * m_ * c_row_;
     for (const char* helper : {"load", "store"}) prelude_.Use(helper, contract_.accumulator);
     out_.Open("extern \"C\" void combine(char* const* args, long begin, long end, char* scratch)");
-    out_.Line("{0}* c = ({0}*)(scratch + {1});", type_, scratch_c_);
+    out_.Line("{0}* const c = ({0}*)(scratch + {1});", type_, scratch_c_);
     out_.Open("for (long task = begin; task < end; ++task)");
     out_.Line("const long b = task / {0}, m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", chunks, rows, m_);
-    out_.Open("for (long m = m0; m < m1; ++m)");
-    out_.Line("const {0}* partial = (const {0}*)args[{1}] + (b * {2} + m) * {3};", type_, partial_, m_, c_row_);
-    out_.Open("for (long n = 0; n < {}; n += {})", c_row_, lanes_);
-    out_.Line("{} sum = load(partial + n);", VectorType(contract_.accumulator));
-    out_.Line("for (long part = 1; part < {}; ++part) sum += load(partial + part * {} + n);", k_parts_, part);
-    out_.Line("store(c + n, sum);");
+    out_.Line("const {0}* partial = (const {0}*)args[{1}] + (b * {2} + m0) * {3};", type_, partial_, m_, c_row_);
+    out_.Open("for (long i = 0; i < (m1 - m0) * {}; i += {})", c_row_, lanes_);
+    out_.Line("{} sum = load(partial + i);", VectorType(contract_.accumulator));
+    out_.Line("for (long part = 1; part < {}; ++part) sum += load(partial + part * {} + i);", k_parts_, part);
+    out_.Line("store(c + i, sum);");
     out_.Close();
-    out_.Line("epilogue(args, b, m, 1, 0, {}, c);", n_);
-    for (int depth = 0; depth < 3; ++depth) out_.Close();
+    out_.Line("epilogue(args, b, m0, m1 - m0, 0, {}, c);", n_);
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
     source->phases.push_back({"combine", contract_.batch * chunks});
   }
 
@@ -334,6 +376,7 @@ class ContractGenerator {
   SourceWriter out_;
   std::string_view type_;
   ContractOperand a_, b_;
+  bool along_rows_;
   ContractPacker packer_;
   int64_t m_, n_, k_;
   int64_t k_part_, k_parts_, kc_, columns_, row_tasks_, column_tasks_;

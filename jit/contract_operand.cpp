@@ -7,6 +7,8 @@
 namespace athanor {
 namespace {
 
+constexpr int64_t kShortest = 8;                             // blocks of C below this are not worth transposing
+
 int64_t FirstStride(const Digits& digits) {
   const Digits coalesced = Coalesce(digits);
   return coalesced.empty() ? 0 : coalesced[0].stride;
@@ -55,6 +57,13 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
     in_place_ &= d == 0 || digits.size() <= 1;
     strides_[d] = digits.empty() ? 0 : digits[0].stride;
   }
+}
+
+bool StoresAlongRows(const ContractPlan& contract) {
+  const std::vector<Store>& stores = contract.epilogue.stores;
+  return contract.m >= kShortest && contract.n >= kShortest && std::all_of(stores.begin(), stores.end(), [](const Store& store) {
+    return FirstStride(store.operand.map.dim(1)) == 1 && FirstStride(store.operand.map.dim(2)) != 1;
+  });
 }
 
 std::string ContractOperand::Base(const std::string& batch) const {

@@ -44,4 +44,7 @@ class ContractOperand {
   int64_t strides_[3] = {};
 };
 
+// The results lie contiguously along m, not along n: the epilogue transposes blocks of C, so that it stores whole vectors.
+bool StoresAlongRows(const ContractPlan& contract);
+
 }  // namespace athanor
