@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 
 #include "jit/codegen_cpp.h"
 #include "jit/contract_operand.h"
@@ -49,12 +50,12 @@ ContractSchedule WindowsOfB(const Facts& facts, const CpuTarget& cpu, ContractSc
 // Each task packs a part of k of both operands, for as many rows as the cache holds.
 ContractSchedule WindowsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
   const ContractPlan& c = facts.contract;
-  const int64_t panel = s.nv * facts.lanes;
+  if (cpu.isa == Isa::kAvx512 && s.nv == 3 && Ceil(c.n, facts.lanes) % 3 == 1) s.mr = 12, s.nv = 2;   // no panel of a single vector
   s.pack_a = s.pack_b = Pack::kTask;
   s.kc = std::min<int64_t>(s.kc, 256);
   const int64_t room = std::max(cpu.l2_bytes / 2 / (s.kc * facts.element), facts.lanes), blocks = Ceil(c.m, room);
-  s.mc = RoundUp(Ceil(c.m, blocks), facts.lanes);
-  s.nc = RoundUp(c.n, panel);
+  s.mc = RoundUp(Ceil(c.m, blocks), std::lcm(facts.lanes, s.mr));
+  s.nc = RoundUp(c.n, s.nv * facts.lanes);
   s.k_split = std::clamp<int64_t>(Ceil(kTasks, c.batch * blocks), 1, Ceil(c.k, 4 * s.kc));
   return s;
 }
