@@ -1,6 +1,7 @@
 #include "jit/body_emitter.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "ops/error.h"
 
@@ -189,6 +190,13 @@ BodyEmitter::Access BodyEmitter::Address(const Operand& operand, int64_t begin) 
                                      : Access::Kind::kStrided;
   access.pointer = fmt::format("a{}{}", operand.arg, offset.empty() ? "" : " + " + offset);
   return access;
+}
+
+std::string BodyEmitter::Pointer(const Operand& operand) {
+  const int vector_dim = std::exchange(state_.vector_dim, -1);
+  const std::string pointer = Address(operand).pointer;
+  state_.vector_dim = vector_dim;
+  return pointer;
 }
 
 // --- loads

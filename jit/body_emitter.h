@@ -47,6 +47,8 @@ class BodyEmitter {
   Value Get(int expr);
   std::string Scalar(int expr);  // InternalError when it is a vector
   std::string Vector(int expr);  // splat when it is a scalar
+  // Where an operand without `row` lies at the known indices, of a vector its first lane: "a3 + m * 64 + n".
+  std::string Pointer(const Operand& operand);
   // Computes now whatever the roots need that varies along known indices only.
   void Hoist(std::span<const int> roots);
   // With `check`, writes only indices inside the store's range.

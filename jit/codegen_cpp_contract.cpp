@@ -4,6 +4,7 @@
 #include "jit/codegen_cpp.h"
 #include "jit/contract_operand.h"
 #include "jit/contract_packer.h"
+#include "jit/contract_prefetch.h"
 #include "jit/loop_writer.h"
 #include "jit/microkernel.h"
 #include "ops/error.h"
@@ -174,6 +175,7 @@ class ContractGenerator {
   }
 
   static constexpr int64_t kCombinedRows = 16;               // of C that one task of the combine phase finishes
+  static constexpr int64_t kFetchSteps = 48;                 // of k: shorter products are over before memory answers
   static constexpr int64_t kPackRows = 64;                   // rows of A that one task of the pack phase copies
   static constexpr int64_t kPackElements = 1 << 15;          // about so many of B
 
@@ -244,6 +246,7 @@ class ContractGenerator {
         if ((row_tail ? row_tails : whole_rows) && (column_tail ? column_tails : whole_columns)) WriteMicrokernel(row_tail, column_tail);
       }
     }
+    fetches_c_ = k_parts_ == 1 && kc_ >= kFetchSteps && WriteFetchC(plan_, contract_, panel(), &prelude_, &out_);
     const int64_t tasks = k_parts_ * contract_.batch * column_tasks_ * row_tasks_;
     out_.Open("extern \"C\" void tiles(char* const* args, long begin, long end, char* scratch)");
     DeclareArgs(plan_.args, &out_);
@@ -269,8 +272,10 @@ class ContractGenerator {
     out_.Line("const long rows = m + {0} < m1 ? {0} : m1 - m;", schedule_.mr);
     out_.Line("const {}* a = {};", type_, APointer());
     out_.Open("for (long n = n0; n < n1; n += {})", panel());
+    WriteFetchA();
     out_.Line("const {}* bp = {};", type_, BPointer());
     out_.Line("{}* c = {};", type_, CPointer());
+    if (fetches_c_) out_.Line("{}fetch_c(args, b, m, m + rows, n);", where_c_ == C::kTile ? "" : "if (k1 == k_end) ");
     WriteTileCall(row_tails, column_tails, whole_rows, whole_columns);
     if (where_c_ != C::kPartial && !along_rows_) {
       out_.Line("if (k1 == k_end) epilogue(args, b, m, rows, n, n + {0} < {1} ? n + {0} : {1}, c);", panel(), n_);
@@ -282,6 +287,18 @@ class ContractGenerator {
     for (int depth = 0; depth < 2; ++depth) out_.Close();
     out_.Blank();
     source->phases.push_back({"tiles", tasks});
+  }
+
+  // Rows of A that lie along k: each tile asks for its share of the next rows. Hardware does better on longer ones.
+  void WriteFetchA() {
+    const Microkernel kernel = TileKernel(false, false);
+    if (kernel.a_step != 1 || kernel.a_row == 0 || kc_ < kFetchSteps || kc_ * SizeOf(contract_.accumulator) > 1024) return;
+    const int64_t line = 64 / SizeOf(contract_.accumulator), tiles = Ceil(BlockColumns(), panel());
+    const int64_t share = RoundUp(Ceil(kc_, tiles), line);
+    out_.Open("for (long i = {}; i < {}; ++i)", schedule_.mr, 2 * schedule_.mr);
+    out_.Line("const {}* next = a + i * {} + (n - n0) / {} * {};", type_, kernel.a_row, panel(), share);
+    out_.Line("for (long p = 0; p < {}; p += {}) __builtin_prefetch(next + p);", share, line);
+    out_.Close();
   }
 
   void WritePackTaskB() {
@@ -381,6 +398,7 @@ class ContractGenerator {
   int64_t m_, n_, k_;
   int64_t k_part_, k_parts_, kc_, columns_, row_tasks_, column_tasks_;
   C where_c_;
+  bool fetches_c_ = false;
   int64_t c_row_;
   int packed_a_ = -1, packed_b_ = -1, partial_ = -1;         // args
   int64_t scratch_a_ = 0, scratch_b_ = 0, scratch_c_ = 0, scratch_sums_ = 0;

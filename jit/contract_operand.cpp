@@ -48,6 +48,7 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
   if (main_operand_ < 0) return;
   windows_ = WindowCopier::For(body, result, 2, 1, across == 2, args);
   const Layout& map = body.operands[main_operand_].map;
+  addressable_ = body.operands[main_operand_].row < 0 && body.operands[main_operand_].bounds.empty();
   across_contiguous_ = !windows_ && FirstStride(map.dim(across)) == 1 && FirstStride(map.dim(k)) != 1;
   const Expr& expr = body.exprs[result];
   in_place_ = expr.kind == Expr::Kind::kLoad && body.operands[expr.operand].row < 0 && body.operands[expr.operand].bounds.empty() && ValueType(expr.dtype) == expr.dtype &&

@@ -26,6 +26,8 @@ class ContractOperand {
   bool across_contiguous() const { return across_contiguous_; }
   // Reductions over k whose value the operand itself needs (a normalisation's statistics).
   bool has_statistics() const { return has_statistics_; }
+  // Its main tensor, where that is addressed by indices alone; else null.
+  const Operand* main() const { return addressable_ ? &body_->operands[main_operand_] : nullptr; }
   bool has_stores() const { return !body_->stores.empty(); }
   // An access map that is copied in runs of pixels.
   const std::optional<WindowCopier>& windows() const { return windows_; }
@@ -40,7 +42,7 @@ class ContractOperand {
   int main_operand_ = -1;
   std::optional<WindowCopier> windows_;
   bool same_for_batch_ = true;
-  bool in_place_ = false, across_contiguous_ = false, has_statistics_ = false;
+  bool in_place_ = false, across_contiguous_ = false, has_statistics_ = false, addressable_ = false;
   int64_t strides_[3] = {};
 };
 

@@ -62,6 +62,15 @@ void ContractPacker::WritePackA() {
   out_->Blank();
 }
 
+// Asks for the vector at hand some steps of k ahead: pieces of rows are too short for the hardware to see where they lead.
+void ContractPacker::Prefetch(const ContractOperand& operand, int k_dim, BodyEmitter* emitter) {
+  if (operand.main() == nullptr) return;
+  emitter->Push();
+  emitter->SetIndex(k_dim, "(k + 8)");
+  out_->Line("__builtin_prefetch({});", emitter->Pointer(*operand.main()));
+  emitter->Pop();
+}
+
 // k outside, so that memory is read in order; running sums over k wait in scratch.
 void ContractPacker::WritePanels() {
   const Body& body = a_.body();
@@ -96,6 +105,7 @@ void ContractPacker::WritePanels() {
     out_->Open(fmt::runtime(tail ? "if (m < m1)" : "for (; m + {0} <= m1; m += {0})"), lanes_);
     emitter.Push();
     emitter.SetVector(1, "m", lanes_, tail ? "(m1 - m)" : "");
+    if (!tail) Prefetch(a_, 2, &emitter);
     point(tail ? "(m1 - m)" : "");
     emitter.Pop();
     out_->Close();
@@ -219,6 +229,7 @@ void ContractPacker::PackAlongN() {
   auto vector = [&](const std::string& n, const std::string& live, const std::string& at) {
     emitter.Push();
     emitter.SetVector(2, n, lanes_, live);
+    if (live.empty()) Prefetch(b_, 1, &emitter);
     out_->Line("store({}, {});", at, emitter.Vector(b_.result()));
     emitter.Pop();
   };

@@ -15,6 +15,7 @@ int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t RoundUp(int64_t a, int64_t b) { return Ceil(a, b) * b; }
 
 constexpr int64_t kTasks = 12;                               // enough for a few cores to end together
+constexpr int64_t kMostRows = 128;                           // of a packed block of A in panels
 
 // What schedules of a contraction depend on.
 struct Facts {
@@ -34,6 +35,79 @@ struct Facts {
   int64_t element, lanes;
   bool a_in_place, b_in_place, a_panels, a_by_parts;
 };
+
+// Cycles that a tile of `rows` x `vectors` takes for one step of k: two multiply-adds and two loads a cycle, and few accumulators wait
+// for themselves.
+double TileCycles(int64_t rows, int64_t vectors) {
+  if (rows == 0 || vectors == 0) return 0;
+  return std::max({static_cast<double>(rows * vectors) / 2, static_cast<double>(rows + vectors) / 2, 6.0});
+}
+
+// The same of all of C, with the narrower tiles at its edges.
+double StepCycles(const Facts& facts, int64_t mr, int64_t nv) {
+  const int64_t vectors = Ceil(facts.contract.n, facts.lanes), m = facts.contract.m;
+  auto strip = [&](int64_t rows) { return static_cast<double>(vectors / nv) * TileCycles(rows, nv) + TileCycles(rows, vectors % nv); };
+  return static_cast<double>(m / mr) * strip(mr) + strip(m % mr);
+}
+
+void ChooseTile(const Facts& facts, const CpuTarget& cpu, ContractSchedule* s) {
+  const std::vector<std::pair<int, int>> tiles =
+      cpu.isa == Isa::kAvx512 ? std::vector<std::pair<int, int>>{{8, 3}, {6, 4}, {12, 2}, {8, 2}, {8, 1}} : std::vector<std::pair<int, int>>{{4, 2}};
+  double least = 0;
+  for (auto [mr, nv] : tiles) {
+    if ((facts.a_panels || facts.a.windows()) && facts.lanes % mr != 0) continue;  // its rows would straddle panels
+    const double cycles = StepCycles(facts, mr, nv);
+    if (least != 0 && cycles >= 0.99 * least) continue;
+    least = cycles;
+    s->mr = mr, s->nv = static_cast<int>(std::clamp<int64_t>(Ceil(facts.contract.n, facts.lanes), 1, nv));
+  }
+}
+
+// The most panels, at most `most` and at least half of it, that divide all columns into blocks of nearly one size.
+int64_t EvenPanels(int64_t panels, int64_t most) {
+  int64_t best = std::max<int64_t>(1, std::min(panels, most));
+  for (int64_t p = best - 1; 2 * p >= most && p > 0; --p) {
+    if (Ceil(panels, p) * p < Ceil(panels, best) * best) best = p;
+  }
+  return best;
+}
+
+// In place where rows of B are short, or read by panels of A, and do not alias in the cache; else the smaller operand is copied once
+// before the products, a large one block by block by the tasks that own its columns.
+Pack PackingOfB(const Facts& facts, const CpuTarget& cpu, const ContractSchedule& s) {
+  const ContractPlan& c = facts.contract;
+  const int64_t row = facts.b_in_place ? facts.b.stride(1) * facts.element : 0;
+  if (facts.b_in_place && (row <= 1024 || c.m < 4 * s.mr || (facts.a_panels && row % 4096 != 0))) return Pack::kNone;
+  return c.k * c.n * facts.element <= cpu.l2_bytes || !facts.a_in_place || facts.a_panels ? Pack::kPhase : Pack::kTask;
+}
+
+// Across-contiguous A in blocks that stay in the cache, one owner each. Few of them share the work along k, unless they have side
+// outputs, which each may write once only.
+ContractSchedule PanelsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
+  const ContractPlan& c = facts.contract;
+  s.pack_a = Pack::kTask;
+  const int64_t fitting = cpu.l2_bytes / 4 / (s.kc * facts.element) / facts.lanes * facts.lanes;
+  int64_t blocks = Ceil(std::max<int64_t>(c.m, 1), std::clamp(fitting, facts.lanes, kMostRows));
+  const int64_t tasks = blocks * std::max<int64_t>(c.batch, 1);
+  if (tasks < 4 && c.k >= 4 * s.kc && !facts.a.has_stores()) {
+    s.k_split = std::min(Ceil(kTasks, tasks), c.k / (2 * s.kc));
+  } else if (tasks < kTasks) {
+    blocks = RoundUp(blocks, 4);
+  }
+  s.mc = RoundUp(Ceil(std::max<int64_t>(c.m, 1), blocks), facts.lanes);
+  return s;
+}
+
+// Rows of A in place, or copied before the products where they have a prologue. Enough tasks for the cores to end together, few
+// enough to keep blocks large.
+ContractSchedule RowsOfA(const Facts& facts, ContractSchedule s) {
+  const ContractPlan& c = facts.contract;
+  s.pack_a = facts.a_in_place ? Pack::kNone : Pack::kPhase;
+  const int64_t column_tasks = Ceil(std::max<int64_t>(c.n, 1), s.nc);
+  const int64_t wanted = s.pack_b == Pack::kTask && column_tasks >= 4 ? 1 : Ceil(kTasks, std::max<int64_t>(c.batch, 1) * column_tasks);
+  s.mc = RoundUp(std::max<int64_t>(Ceil(c.m, wanted), 4 * s.mr), facts.lanes % s.mr == 0 ? facts.lanes : s.mr);
+  return s;
+}
 
 // Each task packs the windows of its columns once, for all rows.
 ContractSchedule WindowsOfB(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
@@ -82,51 +156,21 @@ std::string ValidateContract(const ContractSchedule& s, const KernelPlan& plan, 
 
 ContractSchedule DefaultContract(const KernelPlan& plan, const CpuTarget& cpu) {
   const Facts facts(plan, cpu);
-  const ContractPlan& c = facts.contract;
+  const int64_t k = std::max<int64_t>(facts.contract.k, 1);
   ContractSchedule s;
-  const bool wide = cpu.isa == Isa::kAvx512;
-  s.mr = wide ? 8 : 4;
-  s.nv = wide ? 3 : 2;
-  if (wide && Ceil(c.n, facts.lanes) <= 2) s.nv = static_cast<int>(std::max<int64_t>(1, Ceil(c.n, facts.lanes)));
-  const int64_t panel = s.nv * facts.lanes, columns = RoundUp(std::max<int64_t>(c.n, 1), panel);
-  const int64_t b_bytes = c.k * c.n * facts.element;
-  s.kc = RoundUp(std::clamp<int64_t>(c.k, 1, 1024), facts.lanes);
+  ChooseTile(facts, cpu, &s);
+  const int64_t panel = s.nv * facts.lanes, panels = Ceil(std::max<int64_t>(facts.contract.n, 1), panel);
+  // A long k is cut short where packed panels of A and the rows of C that they add to fit the cache together.
+  const bool short_parts = facts.a_panels && k > 512 && kMostRows * panels * panel * facts.element <= cpu.l2_bytes * 3 / 10;
+  s.kc = RoundUp(std::min<int64_t>(k, short_parts ? 256 : 1024), facts.lanes);
   s.unroll = 4;
-
   if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
-  if (facts.a.windows() && facts.a_by_parts && c.k > 4 * c.n) return WindowsOfA(facts, cpu, s);
+  if (facts.a.windows() && facts.a_by_parts && k > 4 * facts.contract.n) return WindowsOfA(facts, cpu, s);
 
-  // B: the smaller operand is copied once before the products; a large one block by block by the tasks that own its columns.
-  const bool short_rows = facts.b_in_place && facts.b.stride(1) * facts.element <= 1024;
-  const bool small_b = b_bytes <= cpu.l2_bytes;
-  const bool few_rows = c.m < 4 * s.mr;
-  if (facts.b_in_place && (short_rows || few_rows)) {
-    s.pack_b = Pack::kNone;
-  } else if (small_b || !facts.a_in_place) {
-    s.pack_b = Pack::kPhase;
-  } else {
-    s.pack_b = Pack::kTask;
-  }
-  s.nc = std::min(columns, RoundUp(std::max<int64_t>(cpu.l2_bytes * 6 / 10 / (s.kc * facts.element), panel), panel));
-
-  // A: in place when it can be; across-contiguous A in blocks that stay in the cache, one owner each.
-  if (facts.a_panels) {
-    const int64_t room = std::max<int64_t>(cpu.l2_bytes / 2 / std::max<int64_t>(c.k * facts.element, 1), 1);
-    s.pack_a = Pack::kTask;
-    s.mc = std::clamp<int64_t>(room / facts.lanes * facts.lanes, facts.lanes, 512);
-    if (s.pack_b == Pack::kTask) s.pack_b = Pack::kPhase;
-  } else {
-    s.pack_a = facts.a_in_place ? Pack::kNone : Pack::kPhase;
-    s.mc = 0;
-  }
-  // Enough tasks for the cores to end together, few enough to keep blocks large.
-  const int64_t column_tasks = s.pack_a == Pack::kTask ? 1 : Ceil(columns, s.nc);
-  const int64_t wanted = std::max<int64_t>(1, Ceil(12, c.batch * column_tasks));
-  const int64_t rows = std::max<int64_t>(Ceil(c.m, s.pack_b == Pack::kTask && column_tasks >= 4 ? 1 : wanted), 4 * s.mr);
-  const int64_t multiple = facts.lanes % s.mr == 0 ? facts.lanes : s.mr;
-  const int64_t even = RoundUp(std::max<int64_t>(rows, 1), multiple);
-  s.mc = s.mc == 0 ? even : std::min(s.mc, even);
-  return s;
+  s.pack_b = PackingOfB(facts, cpu, s);
+  const int64_t room = facts.a_panels && s.pack_b == Pack::kNone ? cpu.l2_bytes * 4 / 10 : cpu.l2_bytes * 6 / 10;
+  s.nc = EvenPanels(panels, Ceil(std::max<int64_t>(room / (s.kc * facts.element), 1), panel)) * panel;
+  return facts.a_panels ? PanelsOfA(facts, cpu, s) : RowsOfA(facts, s);
 }
 
 std::vector<ContractSchedule> ContractSpace(const KernelPlan& plan, const CpuTarget& cpu) {

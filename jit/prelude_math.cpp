@@ -194,11 +194,10 @@ INLINE vf32 v_erf(vf32 x) {
                    -6.34915e-7f, 1.4047474e-5f, 1.6503342e-5f, 1.176162e-5f,
                    5.7743573e-6f, 1.6386286e-6f, -2.984507e-7f, -8.4347164e-7f,
                    -7.956618e-7f, -5.9852977e-7f, -4.1737331e-7f, -2.863026e-7f};
-  x = -3.9999998f > x ? splat(-3.9999998f) : x;
-  x = 3.9999998f < x ? splat(3.9999998f) : x;
   vf32 a = 4.0f * __builtin_elementwise_abs(x);
+  a = 15.999999f < a ? splat(15.999999f) : a;
   vf32 floor = __builtin_elementwise_floor(a);
-  vi32 i = __builtin_ia32_cvttps2dq512_mask(floor, vi32{}, (unsigned short)-1, 4);
+  vi32 i = __builtin_ia32_cvttps2dq512_mask(a, vi32{}, (unsigned short)-1, 4);
   vf32 h = a - floor;
   vf32 p = __builtin_ia32_permvarsf512(c5, i);
   p = madd(p, h, __builtin_ia32_permvarsf512(c4, i));
@@ -206,7 +205,8 @@ INLINE vf32 v_erf(vf32 x) {
   p = madd(p, h, __builtin_ia32_permvarsf512(c2, i));
   p = madd(p, h, __builtin_ia32_permvarsf512(c1, i));
   p = madd(p, h, __builtin_ia32_permvarsf512(c0, i));
-  return x * p;
+  vf32 clamped = 0.25f * (vf32)((vi32)a | ((vi32)x & (int)0x80000000));
+  return clamped * p;
 }
 )";
 
