@@ -10,6 +10,11 @@ bool Side(const Digits& digits, int64_t stride) {            // one step of the 
   return simple.empty() || (simple.size() == 1 && simple[0].stride == stride);
 }
 
+// scale * score
+std::string Scaled(const AttentionPlan& plan, const std::string& score) {
+  return plan.scale == 1 ? score : fmt::format("{} * {}", score, Literal(plan.scale, plan.dtype));
+}
+
 bool Constant(const Digits& digits) { return DigitsText(digits, "i") == "0"; }
 
 // What the mask adds to a score, from an expression for its elements.
@@ -41,14 +46,14 @@ void WriteTransposed(const AttentionPlan& plan, int64_t row, Prelude* prelude, S
   out->Line("transpose(r);");
   out->Line("#pragma clang loop unroll(full)");
   const std::string scores = fmt::format("scores + (j + l) * {}", row);
-  out->Line("for (int l = 0; l < {0}; ++l) store({1}, load({1}) + r[l]);", lanes, scores);
+  out->Line("for (int l = 0; l < {}; ++l) store({}, {} + r[l]);", lanes, scores, Scaled(plan, fmt::format("load({})", scores)));
   out->Line("continue;");
   out->Close();
   out->Line("const long n = keys - j < {0} ? keys - j : {0};", lanes);
   out->Line("for (int l = 0; l < {}; ++l) r[l] = {}{{}};", lanes, VectorType(plan.dtype));
   out->Line("for (int l = 0; l < queries; ++l) r[l] = {};", Added(plan, fmt::format("load{}_tail({}, n)", suffix, address), true));
   out->Line("transpose(r);");
-  out->Line("for (int l = 0; l < n; ++l) store({0}, load({0}) + r[l]);", scores);
+  out->Line("for (int l = 0; l < n; ++l) store({}, {} + r[l]);", scores, Scaled(plan, fmt::format("load({})", scores)));
   out->Close();
 }
 
@@ -64,19 +69,21 @@ void WriteAddMask(const AttentionPlan& plan, int64_t row, Prelude* prelude, Sour
   for (const char* helper : {"load", "store", "splat", "select"}) prelude->Use(helper, plan.dtype);
   if (!suffix.empty()) prelude->Use(suffix.substr(1));
   const Digits &query = plan.mask.map.dim(2), &key = plan.mask.map.dim(3);
-  out->Comment("scores[j][l] += mask[query + l][key + j]");
+  out->Comment("scores[j][l] = scale * scores[j][l] + mask[query + l][key + j]");
   out->Open("static __attribute__((noinline)) void add_mask({}* scores, const {}* mask, long query, long key, long keys, long queries)",
             ScalarType(plan.dtype), MemoryType(plan.mask_dtype));
   if (Constant(query)) {
     const std::string value = AddedElement(plan, fmt::format("mask + {}", DigitsText(key, "(key + j)")));
-    out->Line("for (long j = 0; j < keys; ++j) store(scores + j * {0}, load(scores + j * {0}) + splat({1}));", row, value);
+    const std::string at = fmt::format("scores + j * {}", row);
+    out->Line("for (long j = 0; j < keys; ++j) store({}, {} + splat({}));", at, Scaled(plan, fmt::format("load({})", at)), value);
   } else if (Side(key, 1)) {
     WriteTransposed(plan, row, prelude, out);
   } else {
     const std::string value =
         AddedElement(plan, fmt::format("mask + {} + {}", DigitsText(query, "(query + l)"), DigitsText(key, "(key + j)")));
     out->Open("for (long j = 0; j < keys; ++j)");
-    out->Line("for (long l = 0; l < queries; ++l) scores[j * {} + l] += {};", row, value);
+    const std::string score = fmt::format("scores[j * {} + l]", row);
+    out->Line("for (long l = 0; l < queries; ++l) {} = {} + {};", score, Scaled(plan, score), value);
     out->Close();
   }
   out->Close();

@@ -11,7 +11,8 @@ namespace athanor {
 // in memory or all queries share them; any other access map goes element by element.
 
 // Writes "add_mask(T* scores, const M* mask, long query, long key, long keys, long queries)":
-//   scores[j][l] += mask[query + l][key + j] for j < keys and l < queries (at most a vector of them), minus infinity where it is false.
+//   scores[j][l] = scale * scores[j][l] + mask[query + l][key + j] for j < keys and l < queries (at most a vector of them), minus infinity
+//   where it is false. Other lanes of the vector may change too.
 void WriteAddMask(const AttentionPlan& plan, int64_t row, Prelude* prelude, SourceWriter* out);
 
 // Writes "add_mask(T* scores, const M* mask, long query, long key, long keys)" for the scores of one query side by side:

@@ -1,6 +1,7 @@
 #include "jit/attention_writer.h"
 
 #include <algorithm>
+#include <numbers>
 
 #include "jit/attention_mask.h"
 #include "jit/codegen_cpp.h"
@@ -192,6 +193,10 @@ void AttentionWriter::WriteKeyRanges(const std::string& query, const std::string
   const std::string least = attention_.left < 0 ? "low" : "all_low";
   if (attention_.left >= 0) out_.Line("const long all_low = bounded({} - {}, low, high);", FirstKey(last), origin);
   out_.Line("const long all_high = bounded({} - {}, {}, high);", EndKey(query), origin, least);
+}
+
+double AttentionWriter::ExponentFactor() const {
+  return (masked() || attention_.scale <= 0 ? 1 : attention_.scale) * std::numbers::log2e;
 }
 
 void AttentionWriter::ForKeys(const std::function<void(bool)>& body) {

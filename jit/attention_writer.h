@@ -59,6 +59,10 @@ class AttentionWriter {
   // Defines for the vector of queries from `query` on, relative to key `origin` and within [0, keys): [low, high), keys that any of them sees,
   // and [all_low, all_high) inside, keys that all of them see.
   void WriteKeyRanges(const std::string& query, const std::string& origin, const std::string& keys);
+  // Scores are kept as Q K^T, or scaled where there is a mask or the scale is not positive; P = 2^(factor * score - base), the products by the
+  // scale and by log2(e) in one.
+  double QueryFactor() const { return !masked() && attention_.scale <= 0 ? attention_.scale : 1; }
+  double ExponentFactor() const;
   // Three loops over [low, high), of which the middle one needs no mask: body(masked). The mask of lanes that do not see `key`:
   void ForKeys(const std::function<void(bool)>& body);
   std::string Unseen(const std::string& query, const std::string& origin) const;

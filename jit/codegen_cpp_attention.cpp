@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numbers>
 
 #include "jit/attention_mask.h"
 #include "jit/attention_writer.h"
@@ -54,7 +55,7 @@ class ForwardGenerator : AttentionWriter {
     Product scores = ScoresProduct(rows), values = ValuesProduct(rows);
     Prepare(scores);
     Prepare(values);
-    WriteTransposedPacking("q_" + name, q_.stride(), rows, p.d, p.scale);
+    WriteTransposedPacking("q_" + name, q_.stride(), rows, p.d, QueryFactor());
     out_.Comment(fmt::format("{} queries of one head, from q0 on.", rows));
     out_.Open("static __attribute__((noinline)) void {}(char* const* args, long b, long h, long q0, char* scratch)", name);
     DeclareArgs(plan_.args, &out_);
@@ -67,7 +68,7 @@ class ForwardGenerator : AttentionWriter {
     out_.Line("{0}* const s = {1};", type_, Scratch(scores_));
     out_.Line("{0}* const inverse = {1};", type_, Scratch(inverse_));
     out_.Line("pack_q_{}(q + q0 * {}, {});", name, q_.stride(), Scratch(packed_q_));
-    out_.Comment("S^T = K (scale Q)^T");
+    out_.Comment("S^T = K Q^T");
     Write(scores);
     WriteSoftmax(rows);
     out_.Comment("O = P V");
@@ -103,8 +104,8 @@ class ForwardGenerator : AttentionWriter {
   // Over lanes of queries: the largest score, the exponentials and their sum. The sum divides the output, not P.
   void WriteSoftmax(int64_t rows) {
     const AttentionPlan& p = attention_;
-    for (const char* helper : {"load", "store", "splat", "exp", "log"}) Use(helper);
-    const std::string lowest = fmt::format("splat({})", LowestLiteral(p.dtype)), at = fmt::format("column + key * {}", queries_);
+    for (const char* helper : {"load", "store", "splat", "exp2", "log", "arith"}) Use(helper);
+    const std::string factor = Literal(ExponentFactor(), p.dtype), lowest = fmt::format("splat({})", LowestLiteral(p.dtype)), at = fmt::format("column + key * {}", queries_);
     const int64_t tail = rows % lanes_;
     const std::string count = tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, rows, tail);
     out_.Open("for (long c = 0; c < {}; c += {})", rows, lanes_);
@@ -123,11 +124,12 @@ class ForwardGenerator : AttentionWriter {
       }
       out_.Line("top = x > top ? x : top;");
     });
-    if (may_see_nothing()) out_.Line("top = top == {} ? {}{{}} : top;", lowest, vector_);
+    const std::string base = fmt::format("top * {}", factor);
+    out_.Line("const {} base = {};", vector_, may_see_nothing() ? fmt::format("top == {} ? {}{{}} : {}", lowest, vector_, base) : base);
     out_.Line("{} sum = {{}};", vector_);
     out_.Line("#pragma clang loop unroll_count(2)");
     out_.Open("for (long key = low; key < high; ++key)");
-    out_.Line("const {} e = v_exp(load({}) - top);", vector_, at);
+    out_.Line("const {} e = v_exp2(madd(load({}), splat({}), -base));", vector_, at, factor);
     out_.Line("store({}, e);", at);
     out_.Line("sum += e;");
     out_.Close();
@@ -139,7 +141,7 @@ class ForwardGenerator : AttentionWriter {
     const std::string inverse = may_see_nothing() ? fmt::format("sum == {0}{{}} ? {0}{{}} : 1 / sum", vector_) : "1 / sum";
     out_.Line("store(inverse + c, {});", inverse);
     if (p.lse.arg >= 0) {
-      out_.Line("const {} lse = top + v_log(sum);", vector_);
+      out_.Line("const {} lse = madd(base, splat({}), v_log(sum));", vector_, Literal(std::numbers::ln2, p.dtype));
       out_.Line("for (long l = 0; l < {}; ++l) ({})[{}] = lse[l];", count, HeadAddress(p.lse, "b", "h"), DigitsText(p.lse.map.dim(2), "(q0 + c + l)"));
     }
     out_.Close();
@@ -179,8 +181,8 @@ AttentionSchedule DefaultAttention(const KernelPlan& plan, const CpuTarget& cpu)
   const int64_t lanes = cpu.vector_bytes() / SizeOf(attention.dtype), vectors = (attention.lq + lanes - 1) / lanes;
   const bool wide = cpu.isa == Isa::kAvx512;
   AttentionSchedule schedule;
-  // Narrow tiles waste less along the diagonal.
-  schedule.nv = static_cast<int>(std::clamp<int64_t>(vectors, 1, wide && attention.left < 0 && attention.right < 0 ? 4 : 2));
+  // Low and wide: along a diagonal a tile wastes rows, not columns, of which only the vectors that are needed are computed.
+  schedule.nv = static_cast<int>(std::clamp<int64_t>(vectors, 1, wide ? 4 : 2));
   schedule.mr = std::min(kTallestTile, (cpu.vector_registers() - 1 - schedule.nv) / schedule.nv);
   // Blocks of scores that fit in half of the L2 cache.
   const int64_t room = cpu.l2_bytes / 2 / SizeOf(attention.dtype);

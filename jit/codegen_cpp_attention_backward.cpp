@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numbers>
 
 #include "jit/attention_mask.h"
 #include "jit/attention_writer.h"
@@ -40,7 +41,7 @@ class BackwardGenerator : AttentionWriter {
     for (Gradient* gradient : {&dq_, &dk_, &dv_}) PlaceGradient(gradient);
     const int64_t rest = p.lk % block_;
     WriteHelpers();
-    WriteTransposedPacking("q", q_.stride(), p.lq, p.d, p.scale);
+    WriteTransposedPacking("q", q_.stride(), p.lq, p.d, QueryFactor());
     WriteTransposedPacking("dy", dy_.stride(), p.lq, p.dv, 1);
     WriteBlock(block_, "block");
     if (rest != 0) WriteBlock(rest, "last_block");
@@ -126,9 +127,9 @@ class BackwardGenerator : AttentionWriter {
     out_.Line("{0}* const lse = {1};", type_, Scratch(lse_));
     out_.Line("{0}* const delta = {1};", type_, Scratch(delta_));
     out_.Line("for (long i = {0}; i < {1}; ++i) lse[i] = delta[i] = 0;", p.lq, queries_);
-    out_.Comment("delta = rowsum(dO * O)");
+    out_.Comment("lse to base 2; delta = rowsum(dO * O)");
     out_.Open("for (long i = 0; i < {}; ++i)", p.lq);
-    out_.Line("lse[i] = ({})[{}];", HeadAddress(p.lse, "b", "h"), DigitsText(p.lse.map.dim(2), "i"));
+    out_.Line("lse[i] = ({})[{}] * {};", HeadAddress(p.lse, "b", "h"), DigitsText(p.lse.map.dim(2), "i"), Literal(std::numbers::log2e, p.dtype));
     // P is zero for a query that sees nothing, whatever the finite number here.
     if (may_see_nothing()) out_.Line("if (lse[i] == {}) lse[i] = 0;", LowestLiteral(p.dtype));
     out_.Line("{} total = {{}};", vector_);
@@ -159,7 +160,7 @@ class BackwardGenerator : AttentionWriter {
     out_.Line("{0}* const ds = {1};", type_, Scratch(ds_));
     out_.Line("const {0}* const lse = {1};", type_, Scratch(lse_));
     out_.Line("const {0}* const delta = {1};", type_, Scratch(delta_));
-    out_.Comment("S^T = K (scale Q)^T and dP^T = V dO^T");
+    out_.Comment("S^T = K Q^T and dP^T = V dO^T");
     Write(scores);
     Write(products);
     WritePointwise(keys);
@@ -207,10 +208,10 @@ class BackwardGenerator : AttentionWriter {
     return product;
   }
 
-  // P = exp(S - lse) and dS = scale * P * (dP - delta), over lanes of queries.
+  // P = 2^(S - lse) and dS = scale * P * (dP - delta), over lanes of queries.
   void WritePointwise(int64_t keys) {
     const AttentionPlan& p = attention_;
-    for (const char* helper : {"load", "store", "exp", "splat"}) Use(helper);
+    for (const char* helper : {"load", "store", "exp2", "splat", "arith"}) Use(helper);
     const std::string at = fmt::format("key * {} + c", queries_);
     const int64_t tail = p.lq % lanes_;
     const std::string count = tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, p.lq, tail);
@@ -221,7 +222,7 @@ class BackwardGenerator : AttentionWriter {
     // The gradient of a mask is the one of the scores before they are scaled.
     const std::string scaled = p.scale == 1 || p.dmask.arg >= 0 ? "" : " * " + Literal(p.scale, p.dtype);
     ForKeys([&](bool masked) {
-      const std::string e = fmt::format("v_exp(load(p + {}) - l)", at);
+      const std::string e = fmt::format("v_exp2(madd(load(p + {}), splat({}), -l))", at, Literal(ExponentFactor(), p.dtype));
       const std::string gradient = fmt::format("e * (load(ds + {}) - d){}", at, scaled);
       if (masked) out_.Line("const vi32 unseen = {};", Unseen("c", "k0"));
       auto seen = [&](const std::string& value) { return masked ? fmt::format("select(unseen, {}{{}}, {})", vector_, value) : value; };

@@ -83,6 +83,31 @@ void AppendExp(std::vector<PreludeUnit>* units) {
                         "}\n"});
 }
 
+// 2^x = 2^floor(x) 2^r, r = x - floor(x) in [0, 1). AVX-512 has both reductions in its instructions, infinities included; elsewhere x is
+// kept where `scale` may add to an exponent.
+void AppendExp2(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
+  const std::string p32 = Horner("vf32", "p", "r", {"2.16129159e-4f", "1.24678462e-3f", "9.67545159e-3f", "5.54852806e-2f", "0.240229306f",
+                                                    "0.693147044f", "1.0f"});
+  const std::string p64 = Horner("vf64", "p", "r", {"6.263466142296021e-10", "6.5595293227704284e-9", "1.0253212435721934e-7",
+                                                    "1.320836728895114e-6", "1.5253175055562796e-5", "0.0001540351230962866",
+                                                    "0.0013333558629566755", "0.0096181290995507956", "0.055504108665602253",
+                                                    "0.2402265069590633", "0.69314718055994593", "1.0"});
+  auto add = [&](const char* tag, int full, const char* reduce, const char* mask, const char* least, const char* most, const std::string& p) {
+    const bool native = isa == Isa::kAvx512 && lanes == full;
+    const std::string reduced =
+        native ? "  $V r = __builtin_ia32_$REDUCE512_mask(x, 9, $V{}, ($MASK)-1, 4);\n"
+               : "  x = $LEAST > x ? splat($LEAST) : x;\n"
+                 "  x = $MOST < x ? splat($MOST) : x;\n"
+                 "  $V n = __builtin_elementwise_floor(x), r = x - n;\n";
+    units->push_back({fmt::format("exp2.{}", tag),
+                      {fmt::format("scale.{}", tag), fmt::format("arith.{}", tag)},
+                      Substitute("INLINE $V v_exp2($V x) {\n" + reduced + p + (native ? "  return scale(p, x);\n}\n" : "  return scale(p, n);\n}\n"),
+                                 {{"$V", fmt::format("v{}", tag)}, {"$REDUCE", reduce}, {"$MASK", mask}, {"$LEAST", least}, {"$MOST", most}})});
+  };
+  add("f32", 16, "reduceps", "unsigned short", "-152.0f", "129.0f", p32);
+  add("f64", 8, "reducepd", "unsigned char", "-1080.0", "1025.0", p64);
+}
+
 // tanh |x| = t / (t + 2) with t = e^(2|x|) - 1 = 2^n (e^r - 1) + (2^n - 1), which keeps its relative accuracy near 0.
 void AppendTanh(std::vector<PreludeUnit>* units) {
   units->push_back({"tanh.f32",
@@ -279,6 +304,7 @@ void AppendPow(std::vector<PreludeUnit>* units) {
 void AppendMathUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
   AppendScale(isa, lanes, units);
   AppendExp(units);
+  AppendExp2(isa, lanes, units);
   AppendTanh(units);
   AppendSigmoid(units);
   AppendLog(units);

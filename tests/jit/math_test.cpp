@@ -107,6 +107,9 @@ void CheckBoth(const std::string& function, long double (*exact)(long double), d
 TEST(PreludeMath, Exp) {
   CheckBoth("exp", [](long double x) { return std::exp(x); }, 1.1);
 }
+TEST(PreludeMath, Exp2) {
+  CheckBoth("exp2", [](long double x) { return std::exp2(x); }, 1.5);
+}
 TEST(PreludeMath, Log) {
   CheckBoth("log", [](long double x) { return std::log(x); }, 1.1);
 }
