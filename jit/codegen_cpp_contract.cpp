@@ -101,7 +101,7 @@ class ContractGenerator {
     scratch_a_ = place(schedule_.pack_a == Pack::kTask ? packer_.PackedRows(std::min(schedule_.mc, RoundUp(m_, lanes_))) : 0);
     scratch_b_ = place(schedule_.pack_b == Pack::kTask ? packer_.PackedColumns(BlockColumns()) : 0);
     scratch_c_ = place(where_c_ == C::kBlock ? std::min(schedule_.mc, m_) * c_row_ + panel() : where_c_ == C::kTile ? schedule_.mr * c_row_ : kCombinedRows * c_row_);
-    scratch_sums_ = place(packer_.SumElements(schedule_.pack_a == Pack::kTask ? schedule_.mc : kPackRows));
+    scratch_sums_ = place(packer_.SumElements(schedule_.pack_a == Pack::kTask ? schedule_.mc : PackRows()));
     source->scratch_bytes = scratch;
   }
 
@@ -176,7 +176,8 @@ class ContractGenerator {
 
   static constexpr int64_t kCombinedRows = 16;               // of C that one task of the combine phase finishes
   static constexpr int64_t kFetchSteps = 48;                 // of k: shorter products are over before memory answers
-  static constexpr int64_t kPackRows = 64;                   // rows of A that one task of the pack phase copies
+  // Rows of A that one task of the pack phase copies. Windows are read in long runs across the rows.
+  int64_t PackRows() const { return a_.windows() ? 256 : 64; }
   static constexpr int64_t kPackElements = 1 << 15;          // about so many of B
 
   void WritePackers(KernelSource* source) {
@@ -187,12 +188,12 @@ class ContractGenerator {
     // B along its contiguous direction: some rows, or two panels of columns.
     const int64_t b_steps = packer_.b_by_rows() ? std::max<int64_t>(1, kPackElements / n_) : std::max<int64_t>(1, k_);
     const int64_t b_columns = packer_.b_by_rows() ? n_ : 2 * panel(), b_parts = Ceil(std::max<int64_t>(1, k_), b_steps);
-    const int64_t a_chunks = a_phase ? Ceil(m_, kPackRows) : 0, b_chunks = b_phase ? b_parts * Ceil(n_, b_columns) : 0, batch = contract_.batch;
+    const int64_t a_chunks = a_phase ? Ceil(m_, PackRows()) : 0, b_chunks = b_phase ? b_parts * Ceil(n_, b_columns) : 0, batch = contract_.batch;
     out_.Open("extern \"C\" void pack(char* const* args, long begin, long end, char* scratch)");
     out_.Open("for (long task = begin; task < end; ++task)");
     if (a_phase) {
       out_.Open("if (task < {})", ABatch() * a_chunks);
-      out_.Line("const long b = task / {0}, m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", a_chunks, kPackRows, m_);
+      out_.Line("const long b = task / {0}, m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", a_chunks, PackRows(), m_);
       out_.Line("pack_a(args, b, m0, m1, 0, {0}, ({1}*)args[{2}] + b * {3} + {4}, ({1}*)(scratch + {5}));", k_, type_, packed_a_,
                 packer_.PackedRows(m_), packer_.RowOffset("m0"), scratch_sums_);
       out_.Line("continue;");

@@ -125,9 +125,12 @@ ContractSchedule WindowsOfB(const Facts& facts, const CpuTarget& cpu, ContractSc
 ContractSchedule WindowsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
   const ContractPlan& c = facts.contract;
   if (cpu.isa == Isa::kAvx512 && s.nv == 3 && Ceil(c.n, facts.lanes) % 3 == 1) s.mr = 12, s.nv = 2;   // no panel of a single vector
-  s.pack_a = s.pack_b = Pack::kTask;
-  s.kc = std::min<int64_t>(s.kc, 256);
-  const int64_t room = std::max(cpu.l2_bytes / 2 / (s.kc * facts.element), facts.lanes), blocks = Ceil(c.m, room);
+  const bool small_b = c.k * c.n * facts.element <= cpu.l2_bytes;
+  s.pack_a = Pack::kTask;
+  s.pack_b = small_b ? Pack::kPhase : Pack::kTask;
+  s.kc = std::min<int64_t>(s.kc, small_b ? 512 : 256);
+  const int64_t row_bytes = (s.kc + (small_b ? c.n : 0)) * facts.element;                             // of A, and of C where it is large
+  const int64_t room = std::max(cpu.l2_bytes / 2 / row_bytes, facts.lanes), blocks = Ceil(c.m, room);
   s.mc = RoundUp(Ceil(c.m, blocks), std::lcm(facts.lanes, s.mr));
   s.nc = RoundUp(c.n, s.nv * facts.lanes);
   s.k_split = std::clamp<int64_t>(Ceil(kTasks, c.batch * blocks), 1, Ceil(c.k, 4 * s.kc));
@@ -165,7 +168,7 @@ ContractSchedule DefaultContract(const KernelPlan& plan, const CpuTarget& cpu) {
   s.kc = RoundUp(std::min<int64_t>(k, short_parts ? 256 : 1024), facts.lanes);
   s.unroll = 4;
   if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
-  if (facts.a.windows() && facts.a_by_parts && k > 4 * facts.contract.n) return WindowsOfA(facts, cpu, s);
+  if (facts.a.windows() && facts.a_by_parts) return WindowsOfA(facts, cpu, s);
 
   s.pack_b = PackingOfB(facts, cpu, s);
   const int64_t room = facts.a_panels && s.pack_b == Pack::kNone ? cpu.l2_bytes * 4 / 10 : cpu.l2_bytes * 6 / 10;

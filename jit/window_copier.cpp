@@ -73,7 +73,7 @@ std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int 
   // Coordinates go up along a run; channels have none.
   if (simple || run[0] < 1 || run[0] > kLongestStride || std::any_of(run.begin(), run.end(), [](int64_t s) { return s < 0; })) return std::nullopt;
   const std::vector<int64_t>& channel = copier.across_.back().strides;
-  if (copier.across_.size() == 1 || std::any_of(channel.begin() + 1, channel.end(), [](int64_t s) { return s != 0; })) {
+  if (std::any_of(channel.begin() + 1, channel.end(), [](int64_t s) { return s != 0; })) {
     copier.across_.push_back({1, std::vector<int64_t>(copier.functions_, 0)});
   }
   return copier;
