@@ -250,7 +250,38 @@ ValueId PhaseWeight(Emit& emit, Graph& graph, ValueId weight, const Phase& h, co
   return emit.Reshape(part, {shape[0], shape[1], shape[2] * shape[3] * shape[4]});
 }
 
+// With few channels the windows of dy would be copied for hardly any arithmetic. Then the product comes first, for all taps
+// at once ([N, C, KH, KW, OH, OW]), and each pixel gathers what its taps left for it (col2im).
+constexpr int64_t kFewChannels = 8;
+
+ValueId AllTaps(Emit& emit, const ConvForm& form, ValueId weight, ValueId dy) {
+  const int64_t depth = form.channels * form.kernel_h * form.kernel_w, pixels = form.out_height * form.out_width;
+  const ValueId a = emit.Reshape(emit.Transpose(emit.Reshape(weight, {form.out_channels, depth})), {1, depth, form.out_channels});
+  const ValueId b = emit.Reshape(dy, {form.batch, form.out_channels, pixels});
+  const ValueId product = emit.Contract(emit.Expand(a, {form.batch, depth, form.out_channels}), b);
+  return emit.Reshape(product, {form.batch, form.channels, form.kernel_h, form.kernel_w, form.out_height, form.out_width});
+}
+
+ValueId GatherTaps(Emit& emit, ValueId taps, const Phase& h, const Phase& w) {
+  const Shape shape = emit.shape(taps);
+  ValueId sum = kNone;
+  for (int64_t i = 0; i < h.taps; ++i) {
+    for (int64_t j = 0; j < w.taps; ++j) {
+      const int64_t row = h.first + i * h.step, column = w.first + j * w.step;
+      const ValueId tap = emit.Slice(emit.Slice(taps, 2, row, row + 1), 3, column, column + 1);
+      const ValueId moved = emit.Window(emit.Reshape(tap, {shape[0], shape[1], shape[4], shape[5]}), 2,
+                                        {{h.slide.extent, 1, h.slide.start + i * h.slide.dilation, 1, 1},
+                                         {w.slide.extent, 1, w.slide.start + j * w.slide.dilation, 1, 1}});
+      const ValueId term = emit.Reshape(moved, {shape[0], shape[1], h.slide.extent, w.slide.extent});
+      sum = sum == kNone ? term : emit.Add(sum, term);
+    }
+  }
+  return sum;
+}
+
 ValueId InputGradient(Emit& emit, Graph& graph, const ConvForm& form, ValueId weight, ValueId dy) {
+  const bool few_channels = form.groups == 1 && form.channels < kFewChannels && form.out_channels >= kFewChannels;
+  const ValueId taps = few_channels ? AllTaps(emit, form, weight, dy) : kNone;
   const auto [h, w] = AxesOf(form);
   weight = emit.Reshape(weight, {form.groups, form.out_channels / form.groups, form.channels / form.groups, h.kernel, w.kernel});
   const int64_t rows = (h.size + h.stride - 1) / h.stride, columns = (w.size + w.stride - 1) / w.stride;
@@ -262,6 +293,8 @@ ValueId InputGradient(Emit& emit, Graph& graph, const ConvForm& form, ValueId we
       ValueId value;
       if (down.taps == 0 || right.taps == 0) {
         value = emit.Zeros(part);
+      } else if (few_channels) {
+        value = GatherTaps(emit, taps, down, right);
       } else {
         value = Correlate(emit, PhaseWeight(emit, graph, weight, down, right), emit.Window(dy, 2, {down.slide, right.slide}), form);
       }

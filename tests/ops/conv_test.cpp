@@ -60,6 +60,7 @@ TEST(Conv, WindowsDecomposeAndDifferentiate) {
       {{2, 3, 6, 5}, {2, 3, 1, 1}, {{"stride", Ints{2}}}},
       {{1, 4, 5, 5}, {6, 2, 3, 3}, {{"padding", Ints{1}}, {"groups", int64_t{2}}}},
       {{1, 3, 6, 6}, {3, 1, 3, 3}, {{"padding", Ints{1}}, {"stride", Ints{2}}, {"groups", int64_t{3}}}},
+      {{1, 2, 7, 6}, {9, 2, 3, 3}, {{"padding", Ints{1}}, {"stride", Ints{2, 1}}}},                      // few channels of many: all taps first
       {{1, 1, 12, 11}, {2, 1, 3, 3}, {{"padding", Ints{1}}}},                                            // an image large enough for the batch
   };
   for (const Case& c : cases) {
