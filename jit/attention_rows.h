@@ -17,18 +17,19 @@ class AttentionRows {
 
   const std::string& name() const { return name_; }
   bool in_place() const { return in_place_; }
+  int64_t extent() const { return extent_; }
   int64_t stride() const { return in_place_ ? stride_ : extent_; }
   int64_t scratch_elements() const { return in_place_ ? 0 : rows_ * extent_; }
   // Defines the pointer of an operand that is read: into memory, or to `scratch`, filled first.
   void DefineInput(const std::string& batch, const std::string& head, const std::string& scratch, SourceWriter* out) const;
   // Defines the pointer of one that is written, in_place() only.
   void DefineOutput(const std::string& batch, const std::string& head, SourceWriter* out) const;
+  // The address of a head's rows, in_place() only.
+  std::string Base(const std::string& batch, const std::string& head) const;
   // "(address)[element]" of row i, element j.
   std::string Element(const std::string& batch, const std::string& head, const std::string& i, const std::string& j) const;
 
  private:
-  std::string Base(const std::string& batch, const std::string& head) const;
-
   std::string name_;
   const Operand* operand_;
   int64_t rows_, extent_;

@@ -143,11 +143,22 @@ void AttentionWriter::WriteColumns(const Product& product, int height) {
   out_.Close();
 }
 
+void AttentionWriter::WriteAhead(const Product& product, int height) {
+  if (product.ahead.empty()) return;
+  const int64_t line = 64 / SizeOf(attention_.dtype);
+  out_.Open("for (long row = i; row < i + {}; ++row)", height);
+  for (const Ahead& ahead : product.ahead) {
+    for (int64_t c = 0; c < ahead.extent; c += line) out_.Line("__builtin_prefetch({} + row * {} + {}, 0, 2);", ahead.pointer, ahead.stride, c);
+  }
+  out_.Close();
+}
+
 void AttentionWriter::Write(const Product& product) {
   const Heights heights(product.rows, product.mr);
   auto rows = [&](int64_t begin, int64_t count, int height) {
     if (count == 0 || height == 0) return;
     out_.Open("for (long i = {}; i < {}; i += {})", begin, begin + count * height, height);
+    WriteAhead(product, height);
     if (!product.from.empty() || !product.column_from.empty()) out_.Line("const long last = i + {};", height - 1);
     if (!product.condition.empty()) out_.Line("if (!({})) continue;", product.condition);
     if (!product.from.empty()) {

@@ -26,6 +26,11 @@ class AttentionWriter {
   AttentionWriter(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
 
  protected:
+  // Rows of the next head that a product fetches into the cache while it computes: row i of the product, row i here.
+  struct Ahead {
+    std::string pointer;
+    int64_t stride, extent;
+  };
   // A block product: C[rows, columns] (+)= A[rows, steps] * B[steps, columns], in tiles of rows that differ in height by one at most.
   // Texts are C++ expressions; `rows` and `columns` are constants. Columns past the last whole vector of B must be readable unless
   // `mask_b` is set.
@@ -40,6 +45,7 @@ class AttentionWriter {
     // without steps is left out unless it is the first; columns are those of whole vectors in [column_from, column_to). Empty: all.
     std::string from, to, column_from, column_to;
     std::string condition;                                   // row tiles for which it does not hold are left out
+    std::vector<Ahead> ahead;                                // fetched row by row on the way
   };
   // Writes the micro-kernels that a product needs, before the function that uses it.
   void Prepare(const Product& product);
@@ -109,6 +115,7 @@ class AttentionWriter {
   std::string KernelName(const Product& product, int height, int64_t columns);
   void WriteTile(const Product& product, int height, int64_t columns);
   void WriteColumns(const Product& product, int height);
+  void WriteAhead(const Product& product, int height);
 
   std::vector<Microkernel> kernels_;
 };

@@ -53,6 +53,8 @@ class ForwardGenerator : AttentionWriter {
   void WriteBlock(int64_t rows, const std::string& name) {
     const AttentionPlan& p = attention_;
     Product scores = ScoresProduct(rows), values = ValuesProduct(rows);
+    const bool ahead = FetchesAhead();
+    if (ahead) scores.ahead = {Next(k_), Next(v_)}, values.ahead = {Next(q_)};
     Prepare(scores);
     Prepare(values);
     WriteTransposedPacking("q_" + name, q_.stride(), rows, p.d, QueryFactor());
@@ -65,6 +67,7 @@ class ForwardGenerator : AttentionWriter {
     k_.DefineInput("b", kv, Scratch(copies_[1]), &out_);
     v_.DefineInput("b", kv, Scratch(copies_[2]), &out_);
     y_.DefineOutput("b", "h", &out_);
+    if (ahead) DefineNext(kv);
     out_.Line("{0}* const s = {1};", type_, Scratch(scores_));
     out_.Line("{0}* const inverse = {1};", type_, Scratch(inverse_));
     out_.Line("pack_q_{}(q + q0 * {}, {});", name, q_.stride(), Scratch(packed_q_));
@@ -76,6 +79,27 @@ class ForwardGenerator : AttentionWriter {
     WriteRows(y_, rows, p.dv, Scratch(output_), output_row_, "inverse[i]", "q0");
     out_.Close();
     out_.Blank();
+  }
+
+  Ahead Next(const AttentionRows& rows) const { return {"next_" + rows.name(), rows.stride(), rows.extent()}; }
+
+  // Whether a task fetches the rows of the next: where it sees a whole head, all lies in place and fits in the cache twice.
+  bool FetchesAhead() const {
+    const AttentionPlan& p = attention_;
+    const bool fits = block_ == p.lq && 2 * 2 * (p.lq + p.lk) * std::max(p.d, p.dv) * SizeOf(p.dtype) < cpu_.l2_bytes * 3 / 4;
+    return fits && q_.in_place() && k_.in_place() && v_.in_place();
+  }
+
+  void DefineNext(const std::string& kv) {
+    const AttentionPlan& p = attention_;
+    out_.Comment("The rows of the next head are fetched on the way.");
+    out_.Line("const long after = b * {0} + h + 1 < {1} ? b * {0} + h + 1 : {2}, next_b = after / {0}, next_h = after % {0};", p.heads,
+              p.batch * p.heads, p.batch * p.heads - 1);
+    const std::string next_kv = kv == "h" ? "next_h" : fmt::format("(next_h / {})", p.group());
+    for (const AttentionRows* rows : {&q_, &k_, &v_}) {
+      const bool of_keys = rows == &k_ || rows == &v_;
+      out_.Line("const {}* const next_{} = {};", type_, rows->name(), rows->Base("next_b", of_keys ? next_kv : "next_h"));
+    }
   }
 
   Product ScoresProduct(int64_t rows) const {

@@ -41,6 +41,8 @@ class BackwardGenerator : AttentionWriter {
     for (Gradient* gradient : {&dq_, &dk_, &dv_}) PlaceGradient(gradient);
     const int64_t rest = p.lk % block_;
     WriteHelpers();
+    PlanAhead();
+    if (!ahead_.empty()) WriteNext();
     WriteTransposedPacking("q", q_.stride(), p.lq, p.d, QueryFactor());
     WriteTransposedPacking("dy", dy_.stride(), p.lq, p.dv, 1);
     WriteBlock(block_, "block");
@@ -105,12 +107,14 @@ class BackwardGenerator : AttentionWriter {
     out_.Line("pack_q(q, {});", Scratch(packed_q_));
     out_.Line("pack_dy(dy, {});", Scratch(packed_dy_));
     WriteStatistics();
+    if (!ahead_.empty()) DefineNext();
     std::string call = fmt::format("(scratch, k0, q, k + k0 * {}, v + k0 * {}, dy, to_dq, to_dk + k0 * {}, to_dv + k0 * {}", k_.stride(),
                                    v_.stride(), dk_.stride, dv_.stride);
     if (ragged()) call += ", live";
     if (p.group() > 1) call += fmt::format(", h == kv * {}", p.group());
     if (masked()) call += ", " + HeadAddress(p.mask, "b", "h");
     if (p.dmask.arg >= 0) call += ", " + HeadAddress(p.dmask, "b", "h");
+    if (!ahead_.empty()) call += ", next";
     out_.Line("for (long k0 = 0; k0 + {0} <= {1}; k0 += {0}) block{2});", block_, p.lk, call);
     if (rest != 0) {
       out_.OpenBlock();
@@ -119,6 +123,37 @@ class BackwardGenerator : AttentionWriter {
       out_.Close();
     }
     StoreGradient(dq_, "to_dq", "h");
+  }
+
+  Ahead Next(const AttentionRows& rows) const { return {"next." + rows.name(), rows.stride(), rows.extent()}; }
+
+  // The rows of the next head of queries, if all lie in place and fit in the cache besides this one.
+  void PlanAhead() {
+    const AttentionPlan& p = attention_;
+    const std::vector<const AttentionRows*> all = {&q_, &k_, &v_, &y_, &dy_};
+    const bool fits = p.lq == p.lk && block_ == p.lk && 2 * 4 * (p.lq + p.lk) * std::max(p.d, p.dv) * SizeOf(p.dtype) < cpu_.l2_bytes * 3 / 4;
+    if (fits && std::all_of(all.begin(), all.end(), [](const AttentionRows* rows) { return rows->in_place(); })) ahead_ = all;
+  }
+
+  void WriteNext() {
+    out_.Comment("The rows of the next head, fetched on the way");
+    out_.Open("struct Next");
+    for (const AttentionRows* rows : ahead_) out_.Line("const {}* {};", type_, rows->name());
+    out_.Close(";");
+    out_.Blank();
+  }
+
+  void DefineNext() {
+    const AttentionPlan& p = attention_;
+    const std::string kv = p.group() == 1 ? "next_h" : fmt::format("(next_h / {})", p.group());
+    out_.Line("const long after = b * {0} + h + 1 < {1} ? b * {0} + h + 1 : {2}, next_b = after / {0}, next_h = after % {0};", p.heads,
+              p.batch * p.heads, p.batch * p.heads - 1);
+    std::string list;
+    for (const AttentionRows* rows : ahead_) {
+      const bool of_keys = rows == &k_ || rows == &v_;
+      list += (list.empty() ? "" : ", ") + rows->Base("next_b", of_keys ? kv : "next_h");
+    }
+    out_.Line("const Next next = {{{}}};", list);
   }
 
   void WriteStatistics() {
@@ -142,17 +177,22 @@ class BackwardGenerator : AttentionWriter {
   }
 
   void WriteBlock(int64_t keys, const std::string& name) {
-    const Product scores = Transposed(keys, k_.stride(), attention_.d, "k", packed_q_, "p");
-    const Product products = Transposed(keys, v_.stride(), attention_.dv, "v", packed_dy_, "ds");
-    const Product dv = KeyGradient(keys, "p", "dy", dy_.stride(), attention_.dv, "dv", dv_.stride);
-    const Product dk = KeyGradient(keys, "ds", "q", q_.stride(), attention_.d, "dk", dk_.stride);
-    const Product dq = QueryGradient(keys);
+    Product scores = Transposed(keys, k_.stride(), attention_.d, "k", packed_q_, "p");
+    Product products = Transposed(keys, v_.stride(), attention_.dv, "v", packed_dy_, "ds");
+    Product dv = KeyGradient(keys, "p", "dy", dy_.stride(), attention_.dv, "dv", dv_.stride);
+    Product dk = KeyGradient(keys, "ds", "q", q_.stride(), attention_.d, "dk", dk_.stride);
+    Product dq = QueryGradient(keys);
+    if (!ahead_.empty()) {
+      scores.ahead = {Next(k_), Next(q_)}, products.ahead = {Next(v_), Next(dy_)};
+      dv.ahead = {Next(y_)};
+    }
     for (const Product* product : {&scores, &products, &dv, &dk, &dq}) Prepare(*product);
     std::string parameters = fmt::format("char* scratch, long k0, const {0}* q, const {0}* k, const {0}* v, const {0}* dy, {0}* dq, {0}* dk, {0}* dv", type_);
     if (ragged()) parameters += ", long live";
     if (attention_.group() > 1) parameters += ", long fresh";
     if (masked()) parameters += fmt::format(", const {}* mask", MemoryType(attention_.mask_dtype));
     if (attention_.dmask.arg >= 0) parameters += fmt::format(", {}* dmask", type_);
+    if (!ahead_.empty()) parameters += ", const Next& next";
     out_.Comment(fmt::format("{} keys of one head, from k0 on; k, v, dk and dv point to the first of them.", keys));
     if (attention_.group() > 1) out_.Comment("fresh: dk and dv are overwritten, not added to");
     out_.Open("static __attribute__((noinline)) void {}({})", name, parameters);
@@ -255,6 +295,7 @@ class BackwardGenerator : AttentionWriter {
   Gradient dq_, dk_, dv_;
   int64_t block_;
   std::vector<int64_t> copies_;
+  std::vector<const AttentionRows*> ahead_;                  // all that is read, or none
   int64_t packed_q_ = 0, packed_dy_ = 0, p_ = 0, ds_ = 0, lse_ = 0, delta_ = 0;
 };
 
