@@ -56,5 +56,46 @@ TEST(Golden, ReductionOverMixedAxes) {
   CheckGolden("mixed_axes", b.Plan(Skeleton::kLoopNest));
 }
 
+// [batch, heads, rows, columns], or without its last dimensions, contiguous.
+Operand Contiguous(int arg, const Shape& shape) { return {.arg = arg, .map = Layout::Contiguous(shape)}; }
+
+KernelPlan Attention(AttentionPlan plan, std::vector<bool> written) {
+  KernelPlan kernel;
+  kernel.skeleton = Skeleton::kAttention;
+  for (bool out : written) kernel.args.push_back({DType::kF32, out, 0, -1});
+  kernel.nodes = {"attention"};
+  kernel.detail = std::move(plan);
+  return kernel;
+}
+
+AttentionPlan SmallAttention(int64_t heads, int64_t kv_heads, int64_t lq, int64_t lk) {
+  AttentionPlan plan{.heads = heads, .kv_heads = kv_heads, .lq = lq, .lk = lk, .d = 16, .dv = 16, .scale = 0.25};
+  for (Operand* optional : {&plan.lse, &plan.mask, &plan.lengths, &plan.dmask}) optional->arg = -1;
+  plan.q = Contiguous(0, {1, heads, lq, 16}), plan.k = Contiguous(1, {1, kv_heads, lk, 16}), plan.v = Contiguous(2, {1, kv_heads, lk, 16});
+  return plan;
+}
+
+TEST(Golden, AttentionWithWindowAndMask) {
+  AttentionPlan plan = SmallAttention(2, 2, 16, 24);
+  plan.left = 7, plan.right = 0;
+  plan.mask = {.arg = 3, .map = Layout(0, {{{1, 0}}, {{2, 0}}, {{16, 24}}, {{24, 1}}})}, plan.mask_dtype = DType::kF32;
+  plan.y = Contiguous(4, {1, 2, 16, 16});
+  CheckGolden("attention_window_mask", Attention(plan, {false, false, false, false, true}));
+}
+
+TEST(Golden, AttentionBackwardOfGroupedQueries) {
+  AttentionPlan plan = SmallAttention(4, 2, 16, 16);
+  plan.backward = true, plan.right = 0;
+  plan.dy = Contiguous(3, {1, 4, 16, 16}), plan.y = Contiguous(4, {1, 4, 16, 16}), plan.lse = Contiguous(5, {1, 4, 16});
+  plan.dq = Contiguous(6, {1, 4, 16, 16}), plan.dk = Contiguous(7, {1, 2, 16, 16}), plan.dv_out = Contiguous(8, {1, 2, 16, 16});
+  CheckGolden("attention_backward_grouped", Attention(plan, {false, false, false, false, false, false, true, true, true}));
+}
+
+TEST(Golden, AttentionOfOneQuery) {
+  AttentionPlan plan = SmallAttention(4, 2, 1, 600);
+  plan.y = Contiguous(3, {1, 4, 1, 16});
+  CheckGolden("attention_decode", Attention(plan, {false, false, false, true}));
+}
+
 }  // namespace
 }  // namespace athanor::testing

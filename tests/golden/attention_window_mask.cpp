@@ -1,0 +1,391 @@
+// attention: attention
+// schedule: attention block_q=16 block_k=24 mr=12 nv=1
+#define INLINE static inline __attribute__((always_inline))
+typedef float vf32 __attribute__((vector_size(64)));
+typedef float vf32_any __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float vf32_aligned __attribute__((vector_size(64), aligned(64), may_alias));
+typedef double vf64 __attribute__((vector_size(128)));
+typedef double vf64_any __attribute__((vector_size(128), aligned(8), may_alias));
+typedef double vf64_aligned __attribute__((vector_size(128), aligned(64), may_alias));
+typedef int vi32 __attribute__((vector_size(64)));
+typedef int vi32_any __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int vi32_aligned __attribute__((vector_size(64), aligned(64), may_alias));
+typedef long vi64 __attribute__((vector_size(128)));
+typedef long vi64_any __attribute__((vector_size(128), aligned(8), may_alias));
+typedef long vi64_aligned __attribute__((vector_size(128), aligned(64), may_alias));
+typedef unsigned char vu8 __attribute__((vector_size(16)));
+typedef unsigned char vu8_any __attribute__((vector_size(16), aligned(1), may_alias));
+typedef unsigned short vu16 __attribute__((vector_size(32)));
+typedef unsigned short vu16_any __attribute__((vector_size(32), aligned(2), may_alias));
+INLINE vf32 splat(float x) { return vf32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
+INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
+typedef float f32_part __attribute__((vector_size(64), may_alias));
+INLINE f32_part f32_part_load(const float* p, long n) {
+  return __builtin_ia32_loadups512_mask((const float*)p, f32_part{}, (unsigned short)((1u << n) - 1));
+}
+INLINE void f32_part_store(float* p, f32_part v, long n) { __builtin_ia32_storeups512_mask((float*)p, v, (unsigned short)((1u << n) - 1)); }
+INLINE vf32 load_tail(const float* p, long n) { return (vf32)f32_part_load(p, n); }
+INLINE void store_tail(float* p, vf32 v, long n) { f32_part_store(p, (f32_part)v, n); }
+INLINE vi32 splat(int x) { return vi32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE void transpose(vf32 (&r)[16]) {
+  vf32 a0 = __builtin_shufflevector(r[0], r[1], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+  vf32 a1 = __builtin_shufflevector(r[0], r[1], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  vf32 a2 = __builtin_shufflevector(r[2], r[3], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+  vf32 a3 = __builtin_shufflevector(r[2], r[3], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  vf32 a4 = __builtin_shufflevector(r[4], r[5], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+  vf32 a5 = __builtin_shufflevector(r[4], r[5], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  vf32 a6 = __builtin_shufflevector(r[6], r[7], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+  vf32 a7 = __builtin_shufflevector(r[6], r[7], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  vf32 a8 = __builtin_shufflevector(r[8], r[9], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+  vf32 a9 = __builtin_shufflevector(r[8], r[9], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  vf32 a10 = __builtin_shufflevector(r[10], r[11], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+  vf32 a11 = __builtin_shufflevector(r[10], r[11], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  vf32 a12 = __builtin_shufflevector(r[12], r[13], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+  vf32 a13 = __builtin_shufflevector(r[12], r[13], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  vf32 a14 = __builtin_shufflevector(r[14], r[15], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+  vf32 a15 = __builtin_shufflevector(r[14], r[15], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  vf32 b0 = __builtin_shufflevector(a0, a2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+  vf32 b1 = __builtin_shufflevector(a0, a2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  vf32 b2 = __builtin_shufflevector(a1, a3, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+  vf32 b3 = __builtin_shufflevector(a1, a3, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  vf32 b4 = __builtin_shufflevector(a4, a6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+  vf32 b5 = __builtin_shufflevector(a4, a6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  vf32 b6 = __builtin_shufflevector(a5, a7, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+  vf32 b7 = __builtin_shufflevector(a5, a7, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  vf32 b8 = __builtin_shufflevector(a8, a10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+  vf32 b9 = __builtin_shufflevector(a8, a10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  vf32 b10 = __builtin_shufflevector(a9, a11, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+  vf32 b11 = __builtin_shufflevector(a9, a11, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  vf32 b12 = __builtin_shufflevector(a12, a14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+  vf32 b13 = __builtin_shufflevector(a12, a14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  vf32 b14 = __builtin_shufflevector(a13, a15, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+  vf32 b15 = __builtin_shufflevector(a13, a15, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  vf32 p0_0 = __builtin_shufflevector(b0, b4, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 p0_1 = __builtin_shufflevector(b0, b4, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 p0_2 = __builtin_shufflevector(b8, b12, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 p0_3 = __builtin_shufflevector(b8, b12, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 c0 = __builtin_shufflevector(p0_0, p0_2, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 c4 = __builtin_shufflevector(p0_1, p0_3, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 c8 = __builtin_shufflevector(p0_0, p0_2, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 c12 = __builtin_shufflevector(p0_1, p0_3, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 p1_0 = __builtin_shufflevector(b1, b5, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 p1_1 = __builtin_shufflevector(b1, b5, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 p1_2 = __builtin_shufflevector(b9, b13, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 p1_3 = __builtin_shufflevector(b9, b13, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 c1 = __builtin_shufflevector(p1_0, p1_2, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 c5 = __builtin_shufflevector(p1_1, p1_3, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 c9 = __builtin_shufflevector(p1_0, p1_2, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 c13 = __builtin_shufflevector(p1_1, p1_3, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 p2_0 = __builtin_shufflevector(b2, b6, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 p2_1 = __builtin_shufflevector(b2, b6, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 p2_2 = __builtin_shufflevector(b10, b14, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 p2_3 = __builtin_shufflevector(b10, b14, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 c2 = __builtin_shufflevector(p2_0, p2_2, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 c6 = __builtin_shufflevector(p2_1, p2_3, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 c10 = __builtin_shufflevector(p2_0, p2_2, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 c14 = __builtin_shufflevector(p2_1, p2_3, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 p3_0 = __builtin_shufflevector(b3, b7, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 p3_1 = __builtin_shufflevector(b3, b7, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 p3_2 = __builtin_shufflevector(b11, b15, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 p3_3 = __builtin_shufflevector(b11, b15, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 c3 = __builtin_shufflevector(p3_0, p3_2, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 c7 = __builtin_shufflevector(p3_1, p3_3, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+  vf32 c11 = __builtin_shufflevector(p3_0, p3_2, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  vf32 c15 = __builtin_shufflevector(p3_1, p3_3, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  r[0] = c0;
+  r[1] = c1;
+  r[2] = c2;
+  r[3] = c3;
+  r[4] = c4;
+  r[5] = c5;
+  r[6] = c6;
+  r[7] = c7;
+  r[8] = c8;
+  r[9] = c9;
+  r[10] = c10;
+  r[11] = c11;
+  r[12] = c12;
+  r[13] = c13;
+  r[14] = c14;
+  r[15] = c15;
+}
+INLINE vi32 iota_i32() { return vi32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
+INLINE vf32 select(vi32 m, vf32 a, vf32 b) { return m ? a : b; }
+INLINE vf32 vmax(vf32 a, vf32 b) { return ((a > b) | (a != a)) ? a : b; }
+INLINE vf32 vmin(vf32 a, vf32 b) { return ((a < b) | (a != a)) ? a : b; }
+INLINE float vmax(float a, float b) { return a > b || a != a ? a : b; }
+INLINE float vmin(float a, float b) { return a < b || a != a ? a : b; }
+INLINE vf32 madd(vf32 a, vf32 b, vf32 c) { return __builtin_elementwise_fma(a, b, c); }
+// p * 2^n
+INLINE vf32 scale(vf32 p, vf32 n) {
+  return __builtin_ia32_scalefps512_mask(p, n, vf32{}, (unsigned short)-1, 4);
+}
+INLINE vf32 v_exp2(vf32 x) {
+  vf32 r = __builtin_ia32_reduceps512_mask(x, 9, vf32{}, (unsigned short)-1, 4);
+  vf32 p = splat(2.16129159e-4f);
+  p = madd(p, r, splat(1.24678462e-3f));
+  p = madd(p, r, splat(9.67545159e-3f));
+  p = madd(p, r, splat(5.54852806e-2f));
+  p = madd(p, r, splat(0.240229306f));
+  p = madd(p, r, splat(0.693147044f));
+  p = madd(p, r, splat(1.0f));
+  return scale(p, x);
+}
+INLINE vf32 v_log(vf32 a) {
+  vi32 tiny = a < 0x1p-126f;
+  vf32 x = tiny ? a * 0x1p23f : a;
+  vi32 i = (vi32)x - 0x3f3504f3;
+  vf32 e = __builtin_convertvector((i >> 23) + (tiny & -23), vf32);
+  vf32 f = (vf32)((i & 0x7fffff) + 0x3f3504f3) - 1.0f;
+  vf32 p = splat(6.7466415e-2f);
+  p = madd(p, f, splat(-0.11675641f));
+  p = madd(p, f, splat(0.11888155f));
+  p = madd(p, f, splat(-0.12405591f));
+  p = madd(p, f, splat(0.14219554f));
+  p = madd(p, f, splat(-0.16667996f));
+  p = madd(p, f, splat(0.20002119f));
+  p = madd(p, f, splat(-0.25000009f));
+  p = madd(p, f, splat(0.33333313f));
+  vf32 f2 = f * f;
+  vf32 y = madd(e, splat(-2.12194440e-4f), f2 * f * p);
+  y = madd(f2, splat(-0.5f), y) + f;
+  y = madd(e, splat(0.693359375f), y);
+  y = a == 0.0f ? splat(-__builtin_inff()) : y;
+  y = a < 0.0f ? splat(__builtin_nanf("")) : y;
+  return ((a == __builtin_inff()) | (a != a)) ? a : y;
+}
+
+INLINE long smaller(long a, long b) { return a < b ? a : b; }
+INLINE long larger(long a, long b) { return a > b ? a : b; }
+INLINE long bounded(long x, long low, long high) { return x < low ? low : x > high ? high : x; }
+
+// scores[j][l] = scale * scores[j][l] + mask[query + l][key + j]
+static __attribute__((noinline)) void add_mask(float* scores, const float* mask, long query, long key, long keys, long queries) {
+  for (long j = 0; j < keys; j += 16) {
+    vf32 r[16];
+    if (queries == 16 && j + 16 <= keys) {
+      #pragma clang loop unroll(full)
+      for (int l = 0; l < 16; ++l) r[l] = load(mask + (query + l) * 24 + key + j);
+      transpose(r);
+      #pragma clang loop unroll(full)
+      for (int l = 0; l < 16; ++l) store(scores + (j + l) * 16, load(scores + (j + l) * 16) * 0.25f + r[l]);
+      continue;
+    }
+    const long n = keys - j < 16 ? keys - j : 16;
+    for (int l = 0; l < 16; ++l) r[l] = vf32{};
+    for (int l = 0; l < queries; ++l) r[l] = load_tail(mask + (query + l) * 24 + key + j, n);
+    transpose(r);
+    for (int l = 0; l < n; ++l) store(scores + (j + l) * 16, load(scores + (j + l) * 16) * 0.25f + r[l]);
+  }
+}
+
+// 12 rows by 1 vectors
+static __attribute__((noinline)) void tile0(const float* a, const float* b, float* c, long k, long first) {
+  vf32 c0_0 = {};
+  vf32 c1_0 = {};
+  vf32 c2_0 = {};
+  vf32 c3_0 = {};
+  vf32 c4_0 = {};
+  vf32 c5_0 = {};
+  vf32 c6_0 = {};
+  vf32 c7_0 = {};
+  vf32 c8_0 = {};
+  vf32 c9_0 = {};
+  vf32 c10_0 = {};
+  vf32 c11_0 = {};
+  #pragma clang loop unroll_count(2)
+  for (long p = 0; p < k; ++p) {
+    const vf32 b0 = load(b + 0);
+    { const vf32 x = splat(a[0]); c0_0 += x * b0; }
+    { const vf32 x = splat(a[16]); c1_0 += x * b0; }
+    { const vf32 x = splat(a[32]); c2_0 += x * b0; }
+    { const vf32 x = splat(a[48]); c3_0 += x * b0; }
+    { const vf32 x = splat(a[64]); c4_0 += x * b0; }
+    { const vf32 x = splat(a[80]); c5_0 += x * b0; }
+    { const vf32 x = splat(a[96]); c6_0 += x * b0; }
+    { const vf32 x = splat(a[112]); c7_0 += x * b0; }
+    { const vf32 x = splat(a[128]); c8_0 += x * b0; }
+    { const vf32 x = splat(a[144]); c9_0 += x * b0; }
+    { const vf32 x = splat(a[160]); c10_0 += x * b0; }
+    { const vf32 x = splat(a[176]); c11_0 += x * b0; }
+    a += 1;
+    b += 16;
+  }
+  if (!first) {
+    c0_0 = load(c + 0) + c0_0;
+    c1_0 = load(c + 16) + c1_0;
+    c2_0 = load(c + 32) + c2_0;
+    c3_0 = load(c + 48) + c3_0;
+    c4_0 = load(c + 64) + c4_0;
+    c5_0 = load(c + 80) + c5_0;
+    c6_0 = load(c + 96) + c6_0;
+    c7_0 = load(c + 112) + c7_0;
+    c8_0 = load(c + 128) + c8_0;
+    c9_0 = load(c + 144) + c9_0;
+    c10_0 = load(c + 160) + c10_0;
+    c11_0 = load(c + 176) + c11_0;
+  }
+  store(c + 0, c0_0);
+  store(c + 16, c1_0);
+  store(c + 32, c2_0);
+  store(c + 48, c3_0);
+  store(c + 64, c4_0);
+  store(c + 80, c5_0);
+  store(c + 96, c6_0);
+  store(c + 112, c7_0);
+  store(c + 128, c8_0);
+  store(c + 144, c9_0);
+  store(c + 160, c10_0);
+  store(c + 176, c11_0);
+}
+
+// 8 rows by 1 vectors
+static __attribute__((noinline)) void tile1(const float* a, const float* b, float* c, long k, long first) {
+  vf32 c0_0 = {};
+  vf32 c1_0 = {};
+  vf32 c2_0 = {};
+  vf32 c3_0 = {};
+  vf32 c4_0 = {};
+  vf32 c5_0 = {};
+  vf32 c6_0 = {};
+  vf32 c7_0 = {};
+  #pragma clang loop unroll_count(2)
+  for (long p = 0; p < k; ++p) {
+    const vf32 b0 = load(b + 0);
+    { const vf32 x = splat(a[0]); c0_0 += x * b0; }
+    { const vf32 x = splat(a[1]); c1_0 += x * b0; }
+    { const vf32 x = splat(a[2]); c2_0 += x * b0; }
+    { const vf32 x = splat(a[3]); c3_0 += x * b0; }
+    { const vf32 x = splat(a[4]); c4_0 += x * b0; }
+    { const vf32 x = splat(a[5]); c5_0 += x * b0; }
+    { const vf32 x = splat(a[6]); c6_0 += x * b0; }
+    { const vf32 x = splat(a[7]); c7_0 += x * b0; }
+    a += 16;
+    b += 16;
+  }
+  if (!first) {
+    c0_0 = load(c + 0) + c0_0;
+    c1_0 = load(c + 16) + c1_0;
+    c2_0 = load(c + 32) + c2_0;
+    c3_0 = load(c + 48) + c3_0;
+    c4_0 = load(c + 64) + c4_0;
+    c5_0 = load(c + 80) + c5_0;
+    c6_0 = load(c + 96) + c6_0;
+    c7_0 = load(c + 112) + c7_0;
+  }
+  store(c + 0, c0_0);
+  store(c + 16, c1_0);
+  store(c + 32, c2_0);
+  store(c + 48, c3_0);
+  store(c + 64, c4_0);
+  store(c + 80, c5_0);
+  store(c + 96, c6_0);
+  store(c + 112, c7_0);
+}
+
+// to[d][i] = x[i][d]
+static __attribute__((noinline)) void pack_q_block(const float* x, float* to) {
+  for (long i = 0; i < 16; i += 16) {
+    {
+      vf32 r[16];
+      #pragma clang loop unroll(full)
+      for (int l = 0; l < 16; ++l) r[l] = load(x + (i + l) * 16 + 0);
+      transpose(r);
+      #pragma clang loop unroll(full)
+      for (int l = 0; l < 16; ++l) store(to + (0 + l) * 16 + i, r[l]);
+    }
+  }
+}
+
+// 16 queries of one head, from q0 on.
+static __attribute__((noinline)) void block(char* const* args, long b, long h, long q0, char* scratch) {
+  const float* const a0 = (const float*)args[0];
+  const float* const a1 = (const float*)args[1];
+  const float* const a2 = (const float*)args[2];
+  const float* const a3 = (const float*)args[3];
+  float* const a4 = (float*)args[4];
+  const float* const q = a0 + 0 + 0 + h * 256;
+  const float* const k = a1 + 0 + 0 + h * 384;
+  const float* const v = a2 + 0 + 0 + h * 384;
+  float* const y = a4 + 0 + 0 + h * 256;
+  // The rows of the next head are fetched on the way.
+  const long after = b * 2 + h + 1 < 2 ? b * 2 + h + 1 : 1, next_b = after / 2, next_h = after % 2;
+  const float* const next_q = a0 + 0 + 0 + next_h * 256;
+  const float* const next_k = a1 + 0 + 0 + next_h * 384;
+  const float* const next_v = a2 + 0 + 0 + next_h * 384;
+  float* const s = (float*)(scratch + 1280);
+  float* const inverse = (float*)(scratch + 5248);
+  pack_q_block(q + q0 * 16, (float*)(scratch + 192));
+  // S^T = K Q^T
+  for (long i = 0; i < 24; i += 12) {
+    for (long row = i; row < i + 12; ++row) {
+      __builtin_prefetch(next_k + row * 16 + 0, 0, 2);
+      __builtin_prefetch(next_v + row * 16 + 0, 0, 2);
+    }
+    const long last = i + 11;
+    const long end = (smaller(16, smaller(16, last + 8) - q0) + 15) / 16 * 16;
+    long j = larger(0, larger(0, i - 0) - q0) / 16 * 16;
+    for (; j + 16 <= end; j += 16) {
+      tile0(k + i * 16, (float*)(scratch + 192) + j, s + i * 16 + j, 16, 1);
+    }
+  }
+  for (long c = 0; c < 16; c += 16) {
+    float* const column = s + c;
+    // Keys that any of these queries sees, and inside those that all of them see.
+    const long low = bounded(larger(0, q0 + c - 7) - 0, 0, 24);
+    const long high = bounded(smaller(24, q0 + c + 15 + 1) - 0, low, 24);
+    const long all_low = bounded(larger(0, q0 + c + 15 - 7) - 0, low, high);
+    const long all_high = bounded(smaller(24, q0 + c + 1) - 0, all_low, high);
+    add_mask(column + low * 16, a3 + 0 + 0 + 0, q0 + c, low, high - low, 16);
+    vf32 top = splat((-__builtin_inff()));
+    for (long key = low; key < all_low; ++key) {
+      const vf32 x = select((iota_i32() < (int)(0 + key - (q0 + c) - 0)) | (iota_i32() > (int)(0 + key - (q0 + c) + 7)), splat((-__builtin_inff())), load(column + key * 16));
+      store(column + key * 16, x);
+      top = x > top ? x : top;
+    }
+    #pragma clang loop unroll_count(2)
+    for (long key = all_low; key < all_high; ++key) {
+      const vf32 x = load(column + key * 16);
+      top = x > top ? x : top;
+    }
+    for (long key = all_high; key < high; ++key) {
+      const vf32 x = select((iota_i32() < (int)(0 + key - (q0 + c) - 0)) | (iota_i32() > (int)(0 + key - (q0 + c) + 7)), splat((-__builtin_inff())), load(column + key * 16));
+      store(column + key * 16, x);
+      top = x > top ? x : top;
+    }
+    const vf32 base = top == splat((-__builtin_inff())) ? vf32{} : top * 1.442695f;
+    vf32 sum = {};
+    #pragma clang loop unroll_count(2)
+    for (long key = low; key < high; ++key) {
+      const vf32 e = v_exp2(madd(load(column + key * 16), splat(1.442695f), -base));
+      store(column + key * 16, e);
+      sum += e;
+    }
+    // Tiles of P V reach past the band.
+    for (long key = larger(0, low - 12); key < low; ++key) store(column + key * 16, vf32{});
+    for (long key = high; key < high + 12; ++key) store(column + key * 16, vf32{});
+    store(inverse + c, sum == vf32{} ? vf32{} : 1 / sum);
+  }
+  // O = P V
+  for (long i = 0; i < 16; i += 8) {
+    for (long row = i; row < i + 8; ++row) {
+      __builtin_prefetch(next_q + row * 16 + 0, 0, 2);
+    }
+    const long last = i + 7;
+    const long from = larger(0, q0 + i - 7), to = smaller(24, q0 + last + 1);
+    for (long j = 0; j < 16; j += 16) {
+      tile1(s + i * 1 + from * 16, v + j + from * 16, (float*)(scratch + 3648) + i * 16 + j, to - from, 1);
+    }
+  }
+  for (long i = 0; i < 16; ++i) {
+    store(y + (q0 + i) * 16 + 0, load((float*)(scratch + 3648) + i * 16 + 0) * inverse[i]);
+  }
+}
+
+extern "C" void attention(char* const* args, long begin, long end, char* scratch) {
+  for (long task = begin; task < end; ++task) {
+    const long q0 = task % 1 * 16, head = task / 1, h = head % 2, b = head / 2;
+    block(args, b, h, q0, scratch);
+  }
+}
