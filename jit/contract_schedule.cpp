@@ -78,7 +78,7 @@ Pack PackingOfB(const Facts& facts, const CpuTarget& cpu, const ContractSchedule
   const ContractPlan& c = facts.contract;
   const int64_t row = facts.b_in_place ? facts.b.stride(1) * facts.element : 0;
   if (facts.b_in_place && (row <= 1024 || c.m < 4 * s.mr || (facts.a_panels && row % 4096 != 0))) return Pack::kNone;
-  return c.k * c.n * facts.element <= cpu.l2_bytes || !facts.a_in_place || facts.a_panels ? Pack::kPhase : Pack::kTask;
+  return c.k * c.n * facts.element <= cpu.l2_bytes || facts.a_panels ? Pack::kPhase : Pack::kTask;
 }
 
 // Across-contiguous A in blocks that stay in the cache, one owner each. Few of them share the work along k, unless they have side
@@ -171,8 +171,7 @@ ContractSchedule DefaultContract(const KernelPlan& plan, const CpuTarget& cpu) {
   if (facts.a.windows() && facts.a_by_parts) return WindowsOfA(facts, cpu, s);
 
   s.pack_b = PackingOfB(facts, cpu, s);
-  const int64_t room = facts.a_panels && s.pack_b == Pack::kNone ? cpu.l2_bytes * 4 / 10 : cpu.l2_bytes * 6 / 10;
-  s.nc = EvenPanels(panels, Ceil(std::max<int64_t>(room / (s.kc * facts.element), 1), panel)) * panel;
+  s.nc = EvenPanels(panels, Ceil(std::max<int64_t>(cpu.l2_bytes * 4 / 10 / (s.kc * facts.element), 1), panel)) * panel;
   return facts.a_panels ? PanelsOfA(facts, cpu, s) : RowsOfA(facts, s);
 }
 

@@ -68,7 +68,9 @@ std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int 
   if (!along_pieces || !across_pieces || !batch_pieces) return std::nullopt;
   copier.along_ = *along_pieces, copier.across_ = *across_pieces, copier.batch_ = *batch_pieces;
   const std::vector<int64_t>& run = copier.along_[0].strides;
-  const bool even = copier.along_.size() == 1 || (whole_vectors && copier.along_[0].extent % kLanes == 0);
+  // Where there are more taps than channels (patches), plain rows are walked in better order.
+  const bool patches = ProductOf(copier.across_, copier.across_.size() - 1) > copier.across_.back().extent;
+  const bool even = copier.along_.size() == 1 || ((whole_vectors || patches) && copier.along_[0].extent % kLanes == 0);
   const bool simple = operand.bounds.empty() && even && run[0] == 1;
   // Coordinates go up along a run; channels have none.
   if (simple || run[0] < 1 || run[0] > kLongestStride || std::any_of(run.begin(), run.end(), [](int64_t s) { return s < 0; })) return std::nullopt;
