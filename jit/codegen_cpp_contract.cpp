@@ -33,6 +33,7 @@ class ContractGenerator {
         a_(contract_.a, contract_.a_result, 1, plan.args),
         b_(contract_.b, contract_.b_result, 2, plan.args),
         along_rows_(StoresAlongRows(contract_)),
+        by_strips_(!along_rows_ && EpilogueReadsRows(contract_)),
         packer_(plan, contract_, a_, b_, schedule.nv, Depth(schedule.pack_a), Depth(schedule.pack_b), &prelude_, &out_),
         m_(contract_.m),
         n_(contract_.n),
@@ -48,7 +49,7 @@ class ContractGenerator {
     } else if (k_part_ > kc_ || along_rows_) {
       where_c_ = C::kBlock, c_row_ = RoundUp(columns_, lanes_);
     } else {
-      where_c_ = C::kTile, c_row_ = panel();
+      where_c_ = C::kStrip, c_row_ = by_strips_ ? BlockColumns() + panel() : panel();  // tiles write whole panels
     }
   }
 
@@ -69,7 +70,7 @@ class ContractGenerator {
   }
 
  private:
-  enum class C { kTile, kBlock, kPartial };                  // where tiles are accumulated
+  enum class C { kStrip, kBlock, kPartial };                  // where tiles are accumulated
 
   // Steps of k in a packed block.
   int64_t Depth(Pack pack) const { return pack == Pack::kTask ? std::clamp<int64_t>(contract_.k, 1, schedule_.kc) : contract_.k; }
@@ -100,7 +101,7 @@ class ContractGenerator {
     // Tiles write whole vectors, and rows of A are read in whole tiles: a little room behind each block.
     scratch_a_ = place(schedule_.pack_a == Pack::kTask ? packer_.PackedRows(std::min(schedule_.mc, RoundUp(m_, lanes_))) : 0);
     scratch_b_ = place(schedule_.pack_b == Pack::kTask ? packer_.PackedColumns(BlockColumns()) : 0);
-    scratch_c_ = place(where_c_ == C::kBlock ? std::min(schedule_.mc, m_) * c_row_ + panel() : where_c_ == C::kTile ? schedule_.mr * c_row_ : kCombinedRows * c_row_);
+    scratch_c_ = place(where_c_ == C::kBlock ? std::min(schedule_.mc, m_) * c_row_ + panel() : where_c_ == C::kStrip ? schedule_.mr * c_row_ : kCombinedRows * c_row_);
     scratch_sums_ = place(packer_.SumElements(schedule_.pack_a == Pack::kTask ? schedule_.mc : PackRows()));
     source->scratch_bytes = scratch;
   }
@@ -247,7 +248,8 @@ class ContractGenerator {
         if ((row_tail ? row_tails : whole_rows) && (column_tail ? column_tails : whole_columns)) WriteMicrokernel(row_tail, column_tail);
       }
     }
-    fetches_c_ = k_parts_ == 1 && kc_ >= kFetchSteps && WriteFetchC(plan_, contract_, panel(), &prelude_, &out_);
+    const bool fetches_c = by_strips_ && k_parts_ == 1 && kc_ >= kFetchSteps;
+    if (fetches_c) WriteFetchC(plan_, contract_, panel(), &prelude_, &out_);
     const int64_t tasks = k_parts_ * contract_.batch * column_tasks_ * row_tasks_;
     out_.Open("extern \"C\" void tiles(char* const* args, long begin, long end, char* scratch)");
     DeclareArgs(plan_.args, &out_);
@@ -275,13 +277,13 @@ class ContractGenerator {
     out_.Open("for (long n = n0; n < n1; n += {})", panel());
     WriteFetchA();
     out_.Line("const {}* bp = {};", type_, BPointer());
-    out_.Line("{}* c = {};", type_, CPointer());
-    if (fetches_c_) out_.Line("{}fetch_c(args, b, m, m + rows, n);", where_c_ == C::kTile ? "" : "if (k1 == k_end) ");
+    out_.Line("{}* c = {};", type_, CPointer("n"));
+    if (fetches_c) out_.Line("{}fetch_c(args, b, m, m + rows, n);", where_c_ == C::kStrip ? "" : "if (k1 == k_end) ");
     WriteTileCall(row_tails, column_tails, whole_rows, whole_columns);
-    if (where_c_ != C::kPartial && !along_rows_) {
-      out_.Line("if (k1 == k_end) epilogue(args, b, m, rows, n, n + {0} < {1} ? n + {0} : {1}, c);", panel(), n_);
-    }
-    for (int depth = 0; depth < 4; ++depth) out_.Close();
+    if (!by_strips_) WriteEpilogueCall("n", fmt::format("n + {0} < {1} ? n + {0} : {1}", panel(), n_));
+    out_.Close();
+    if (by_strips_) WriteEpilogueCall("n0", "n1");
+    for (int depth = 0; depth < 3; ++depth) out_.Close();
     if (where_c_ == C::kBlock && along_rows_) {
       out_.Line("epilogue(args, b, m0, m1 - m0, c0, c1, ({}*)(scratch + {}));", type_, scratch_c_);
     }
@@ -300,6 +302,13 @@ class ContractGenerator {
     out_.Line("const {}* next = a + i * {} + (n - n0) / {} * {};", type_, kernel.a_row, panel(), share);
     out_.Line("for (long p = 0; p < {}; p += {}) __builtin_prefetch(next + p);", share, line);
     out_.Close();
+  }
+
+  // Columns [from, to) of the rows at hand. Where other tensors are read, the tiles of a row are finished together: memory is read and
+  // written in longer pieces.
+  void WriteEpilogueCall(std::string_view from, std::string_view to) {
+    if (where_c_ == C::kPartial || along_rows_) return;
+    out_.Line("if (k1 == k_end) epilogue(args, b, m, rows, {}, {}, {});", from, to, CPointer(from));
   }
 
   void WritePackTaskB() {
@@ -338,12 +347,12 @@ class ContractGenerator {
     return "";
   }
 
-  std::string CPointer() const {
+  std::string CPointer(std::string_view n) const {
     switch (where_c_) {
-      case C::kTile: return fmt::format("({}*)(scratch + {})", type_, scratch_c_);
-      case C::kBlock: return fmt::format("({}*)(scratch + {}) + (m - m0) * {} + (n - c0)", type_, scratch_c_, c_row_);
+      case C::kStrip: return fmt::format("({}*)(scratch + {}){}", type_, scratch_c_, by_strips_ ? fmt::format(" + ({} - n0)", n) : "");
+      case C::kBlock: return fmt::format("({}*)(scratch + {}) + (m - m0) * {} + ({} - c0)", type_, scratch_c_, c_row_, n);
       case C::kPartial:
-        return fmt::format("({}*)args[{}] + ((part * {} + b) * {} + m) * {} + n", type_, partial_, contract_.batch, m_, c_row_);
+        return fmt::format("({}*)args[{}] + ((part * {} + b) * {} + m) * {} + {}", type_, partial_, contract_.batch, m_, c_row_, n);
     }
     return "";
   }
@@ -394,12 +403,11 @@ class ContractGenerator {
   SourceWriter out_;
   std::string_view type_;
   ContractOperand a_, b_;
-  bool along_rows_;
+  bool along_rows_, by_strips_;
   ContractPacker packer_;
   int64_t m_, n_, k_;
   int64_t k_part_, k_parts_, kc_, columns_, row_tasks_, column_tasks_;
   C where_c_;
-  bool fetches_c_ = false;
   int64_t c_row_;
   int packed_a_ = -1, packed_b_ = -1, partial_ = -1;         // args
   int64_t scratch_a_ = 0, scratch_b_ = 0, scratch_c_ = 0, scratch_sums_ = 0;
