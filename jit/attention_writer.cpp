@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numbers>
 
+#include "jit/attention_dropout.h"
 #include "jit/attention_mask.h"
 #include "jit/codegen_cpp.h"
 #include "ops/error.h"
@@ -245,6 +246,7 @@ void AttentionWriter::WriteBandHelpers() {
 void AttentionWriter::WriteHelpers() {
   WriteBandHelpers();
   if (masked()) WriteAddMask(attention_, queries_, &prelude_, &out_);
+  if (drops()) WriteDropout(attention_, queries_, &prelude_, &out_);
   if (attention_.dmask.arg >= 0) WriteStoreMaskGradient(attention_, queries_, &prelude_, &out_);
 }
 

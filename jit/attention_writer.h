@@ -57,6 +57,7 @@ class AttentionWriter {
   std::string EndKey(const std::string& query) const;
   std::string FirstQuery(const std::string& key) const;
   std::string EndQuery(const std::string& key) const;
+  bool drops() const { return attention_.dropout_p > 0; }
   bool ragged() const { return attention_.lengths.arg >= 0; }
   bool banded() const { return attention_.left >= 0 || attention_.right >= 0 || ragged(); }
   bool masked() const { return attention_.mask.arg >= 0; }
@@ -125,7 +126,7 @@ inline constexpr int kTallestTile = 12;
 
 // Forward with so few queries that the work is reading K and V: one query of a decoder against its cache.
 KernelSource GenerateCppAttentionDecode(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
-inline bool IsDecode(const AttentionPlan& plan) { return !plan.backward && plan.lq <= 4; }
+inline bool IsDecode(const AttentionPlan& plan) { return !plan.backward && plan.lq <= 4 && plan.dropout_p == 0; }
 KernelSource GenerateCppAttentionForward(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
 KernelSource GenerateCppAttentionBackward(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
 

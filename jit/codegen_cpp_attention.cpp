@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <numbers>
 
+#include "jit/attention_dropout.h"
 #include "jit/attention_mask.h"
 #include "jit/attention_writer.h"
 #include "jit/codegen_cpp.h"
@@ -157,6 +158,9 @@ class ForwardGenerator : AttentionWriter {
     out_.Line("store({}, e);", at);
     out_.Line("sum += e;");
     out_.Close();
+    if (drops()) {
+      out_.Line("drop(column, {}, {}, low, high);", DropoutKey(p), DropoutRow(p, "b", "h", "(q0 + c)"));
+    }
     if (banded()) out_.Comment("Tiles of P V reach past the band.");
     if (p.left >= 0) out_.Line("for (long key = larger(0, low - {}); key < low; ++key) store({}, {}{{}});", kTallestTile, at, vector_);
     if (p.right >= 0 || ragged()) {

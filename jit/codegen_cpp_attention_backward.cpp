@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <numbers>
 
+#include "jit/attention_dropout.h"
 #include "jit/attention_mask.h"
 #include "jit/attention_writer.h"
 #include "jit/body_emitter.h"
@@ -114,6 +115,7 @@ class BackwardGenerator : AttentionWriter {
     if (p.group() > 1) call += fmt::format(", h == kv * {}", p.group());
     if (masked()) call += ", " + HeadAddress(p.mask, "b", "h");
     if (p.dmask.arg >= 0) call += ", " + HeadAddress(p.dmask, "b", "h");
+    if (drops()) call += fmt::format(", {}, {}", DropoutKey(p), DropoutRow(p, "b", "h", "0"));
     if (!ahead_.empty()) call += ", next";
     out_.Line("for (long k0 = 0; k0 + {0} <= {1}; k0 += {0}) block{2});", block_, p.lk, call);
     if (rest != 0) {
@@ -192,6 +194,7 @@ class BackwardGenerator : AttentionWriter {
     if (attention_.group() > 1) parameters += ", long fresh";
     if (masked()) parameters += fmt::format(", const {}* mask", MemoryType(attention_.mask_dtype));
     if (attention_.dmask.arg >= 0) parameters += fmt::format(", {}* dmask", type_);
+    if (drops()) parameters += ", long seed, long offset, long row";
     if (!ahead_.empty()) parameters += ", const Next& next";
     out_.Comment(fmt::format("{} keys of one head, from k0 on; k, v, dk and dv point to the first of them.", keys));
     if (attention_.group() > 1) out_.Comment("fresh: dk and dv are overwritten, not added to");
@@ -268,8 +271,11 @@ class BackwardGenerator : AttentionWriter {
       auto seen = [&](const std::string& value) { return masked ? fmt::format("select(unseen, {}{{}}, {})", vector_, value) : value; };
       out_.Line("const {} e = {};", vector_, seen(e));
       out_.Line("store(p + {}, e);", at);
-      out_.Line("store(ds + {}, {});", at, seen(gradient));
+      if (!drops()) out_.Line("store(ds + {}, {});", at, seen(gradient));
     });
+    if (drops()) {
+      out_.Line("drop(p + c, ds + c, d, {}, {}, k0, low, high);", "seed, offset", "row + c");
+    }
     WriteMargins(keys, at);
     if (p.dmask.arg >= 0) out_.Line("store_mask_gradient(ds + c, dmask, c, k0, {}, {});", keys, count);
     out_.Close();

@@ -22,13 +22,13 @@ std::string Describe(const ContractPlan& plan) {
 
 std::string Describe(const AttentionPlan& plan) {
   std::string text =
-      fmt::format("{} batch {} heads {} kv heads {} lq {} lk {} d {} dv {} scale {} band {} {} {} mask {}\n",
+      fmt::format("{} batch {} heads {} kv heads {} lq {} lk {} d {} dv {} scale {} band {} {} {} mask {} dropout {}\n",
                   plan.backward ? "backward" : "forward", plan.batch, plan.heads, plan.kv_heads, plan.lq, plan.lk, plan.d, plan.dv,
-                  plan.scale, plan.left, plan.right, Name(plan.dtype), Name(plan.mask_dtype));
+                  plan.scale, plan.left, plan.right, Name(plan.dtype), Name(plan.mask_dtype), plan.dropout_p);
   const std::pair<const char*, const Operand*> operands[] = {{"q", &plan.q},   {"k", &plan.k},     {"v", &plan.v},
                                                              {"y", &plan.y},   {"lse", &plan.lse}, {"dy", &plan.dy},
                                                              {"dq", &plan.dq}, {"dk", &plan.dk},   {"dv", &plan.dv_out},
-                                                             {"mask", &plan.mask}, {"lengths", &plan.lengths}, {"dmask", &plan.dmask}};
+                                                             {"mask", &plan.mask}, {"lengths", &plan.lengths}, {"dmask", &plan.dmask}, {"seed", &plan.seed}, {"offset", &plan.offset}};
   for (const auto& [name, operand] : operands) {
     if (operand->arg >= 0) text += fmt::format("{}: {}\n", name, ToString(*operand));
   }

@@ -53,6 +53,8 @@ struct AttentionPlan {
   DType mask_dtype = DType::kBool;                           // kBool: false is not seen; else added to the scores
   Operand q, k, v, y, lse;                                   // forward writes y and lse (lse.arg == -1: not wanted)
   Operand mask, lengths;                                     // [batch, heads, lq, lk]; i64 [batch]; arg == -1: none
+  double dropout_p = 0;                                      // of P, as ops/philox.h has it; with it, seed and offset are i64 scalars
+  Operand seed, offset;
   Operand dy, dq, dk, dv_out, dmask;                         // backward only; dmask.arg == -1: not wanted
 
   int64_t group() const { return heads / kv_heads; }

@@ -206,10 +206,12 @@ class PlanBuilder {
     plan.scale = Get<double>(node.attrs, "scale");
     auto source = [&](int i) { return Source(node.inputs[i], Layout::Contiguous(Desc(node.inputs[i]).shape)); };
     auto target = [&](int i) { return Target(node.outputs[i], Layout::Contiguous(Desc(node.outputs[i]).shape)); };
-    for (Operand* optional : {&plan.lse, &plan.mask, &plan.lengths, &plan.dmask}) optional->arg = -1;
+    for (Operand* optional : {&plan.lse, &plan.mask, &plan.lengths, &plan.dmask, &plan.seed, &plan.offset}) optional->arg = -1;
     plan.q = source(at.q), plan.k = source(at.q + 1), plan.v = source(at.q + 2);
     if (at.mask >= 0) plan.mask = source(at.mask), plan.mask_dtype = Desc(node.inputs[at.mask]).dtype;
     if (at.lengths >= 0) plan.lengths = source(at.lengths);
+    plan.dropout_p = Get<double>(node.attrs, "dropout_p");
+    if (at.seed >= 0) plan.seed = source(at.seed), plan.offset = source(at.seed + 1);
     if (plan.backward) {
       plan.dy = source(0), plan.y = source(4), plan.lse = source(5);
       plan.dq = target(0), plan.dk = target(1), plan.dv_out = target(2);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "ops/attention_reference.h"
@@ -15,7 +16,7 @@ namespace {
 
 constexpr double kUnsetScale = std::numeric_limits<double>::infinity();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-enum PublicInput { kQuery, kKey, kValue, kMask, kLengths };
+enum PublicInput { kQuery, kKey, kValue, kMask, kLengths, kSeed, kOffset };
 
 double Scale(const Attrs& attrs, const Shape& q) {
   const double scale = Get<double>(attrs, "scale");
@@ -90,6 +91,8 @@ Problem ProblemOf(std::string_view op, const Attrs& attrs, const Shape& q, const
   form.left = window[0], form.right = window[1];
   if (Get<bool>(attrs, "is_causal")) form.right = 0;
   form.scale = Scale(attrs, q);
+  form.dropout_p = Get<double>(attrs, "dropout_p");
+  if (!(form.dropout_p >= 0 && form.dropout_p <= 1)) Fail("{}: dropout_p is {}, expected a probability", op, form.dropout_p);
   return problem;
 }
 
@@ -128,10 +131,22 @@ std::vector<TensorDesc> InferPublic(const OpCall& call) {
       Fail("{}: key_lengths is {}, expected i32 or i64 of shape [{}]", call.op.name, ToString(lengths), problem.form.batch);
     }
   }
-  if (call.attr<double>("dropout_p") != 0) {
-    Fail("{}: dropout_p is {}; dropout is not supported yet", call.op.name, call.attr<double>("dropout_p"));
+  for (int i : {kSeed, kOffset}) {
+    const TensorDesc scalar = {DType::kI64, {}};
+    if (call.has(i) && (call.in(i).dtype != scalar.dtype || call.in(i).shape != scalar.shape)) {
+      Fail("{}: {} is {}, expected {}", call.op.name, i == kSeed ? "seed" : "offset", ToString(call.in(i)), ToString(scalar));
+    }
+  }
+  if (problem.form.dropout_p != 0 && !call.has(kSeed)) {
+    Fail("{}: dropout_p is {}, but there is no seed", call.op.name, problem.form.dropout_p);
   }
   return {{call.in(kQuery).dtype, problem.ResultShape()}};
+}
+
+uint64_t Word(const HostTensor& scalar) {
+  int64_t word;
+  std::memcpy(&word, scalar.data(), sizeof(word));
+  return static_cast<uint64_t>(word);
 }
 
 std::vector<double> AdditiveMask(const HostTensor& mask, const Shape& shape) {
@@ -151,6 +166,8 @@ void ReferencePublic(const OpCall& call, std::span<const HostTensor* const> in, 
   operands.v = ReadBroadcast(*in[kValue], problem.ValueShape());
   if (call.has(kMask)) operands.mask = AdditiveMask(*in[kMask], problem.MaskShape());
   if (call.has(kLengths)) operands.lengths = in[kLengths]->ToDoubles();
+  if (call.has(kSeed)) operands.seed = Word(*in[kSeed]);
+  if (call.has(kOffset)) operands.offset = Word(*in[kOffset]);
   out[0].Assign(AttentionForward(problem.form, operands).y);
 }
 
@@ -158,7 +175,8 @@ void ReferencePublic(const OpCall& call, std::span<const HostTensor* const> in, 
 
 AttentionForm CoreForm(const Attrs& attrs, const Shape& q, const Shape& k, const Shape& v) {
   return {.batch = q[0], .heads = q[1], .kv_heads = k[1], .lq = q[2], .lk = k[2], .d = q[3], .dv = v[3],
-          .left = Get<int64_t>(attrs, "left"), .right = Get<int64_t>(attrs, "right"), .scale = Get<double>(attrs, "scale")};
+          .left = Get<int64_t>(attrs, "left"), .right = Get<int64_t>(attrs, "right"), .scale = Get<double>(attrs, "scale"),
+          .dropout_p = Get<double>(attrs, "dropout_p")};
 }
 
 AttentionForm CoreForm(const OpCall& call, const AttentionInputs& at) {
@@ -193,6 +211,7 @@ AttentionForm CheckShared(const OpCall& call, const AttentionInputs& at) {
               {dtype == DType::kBool || ComputeType(dtype) == q.dtype ? dtype : q.dtype, {form.batch, form.heads, form.lq, form.lk}});
   }
   if (at.lengths >= 0) CheckCore(call, "lengths", at.lengths, {DType::kI64, {form.batch}});
+  for (int i = 0; i < 2 && at.seed >= 0; ++i) CheckCore(call, i == 0 ? "seed" : "offset", at.seed + i, {DType::kI64, {}});
   return form;
 }
 
@@ -218,9 +237,11 @@ std::vector<TensorDesc> InferBackward(const OpCall& call) {
 }
 
 AttentionOperands CoreOperands(const OpCall& call, const AttentionInputs& at, std::span<const HostTensor* const> in) {
-  AttentionOperands operands{in[at.q]->ToDoubles(), in[at.q + 1]->ToDoubles(), in[at.q + 2]->ToDoubles(), {}, {}};
+  AttentionOperands operands;
+  operands.q = in[at.q]->ToDoubles(), operands.k = in[at.q + 1]->ToDoubles(), operands.v = in[at.q + 2]->ToDoubles();
   if (at.mask >= 0) operands.mask = AdditiveMask(*in[at.mask], call.in(at.mask).shape);
   if (at.lengths >= 0) operands.lengths = in[at.lengths]->ToDoubles();
+  if (at.seed >= 0) operands.seed = Word(*in[at.seed]), operands.offset = Word(*in[at.seed + 1]);
   return operands;
 }
 
@@ -266,7 +287,8 @@ CoreCall EmitCore(Emit& emit, const Graph& graph, const Node& node) {
   CoreCall call{problem, {}, {}};
   call.inputs = {operand(kQuery, problem.QueryShape(), form.heads), operand(kKey, problem.KeyShape(), form.kv_heads),
                  operand(kValue, problem.ValueShape(), form.kv_heads)};
-  const bool masked = node.inputs.size() > kMask && node.inputs[kMask] != kNone, ragged = node.inputs.size() > kLengths;
+  auto given = [&](size_t i) { return node.inputs.size() > i && node.inputs[i] != kNone; };
+  const bool masked = given(kMask), ragged = given(kLengths);
   if (masked) {
     // Of a dtype that the kernels read directly, so that a broadcast mask stays a view.
     ValueId mask = node.inputs[kMask];
@@ -274,7 +296,11 @@ CoreCall EmitCore(Emit& emit, const Graph& graph, const Node& node) {
     call.inputs.push_back(Folded(emit, mask, problem.MaskShape(), form.heads));
   }
   if (ragged) call.inputs.push_back(emit.Cast(node.inputs[kLengths], DType::kI64));
-  call.attrs = {{"left", form.left}, {"right", form.right}, {"scale", form.scale}, {"masked", masked}, {"ragged", ragged}};
+  if (form.dropout_p != 0) {
+    call.inputs.push_back(node.inputs[kSeed]);
+    call.inputs.push_back(given(kOffset) ? node.inputs[kOffset] : emit.Scalar(0, DType::kI64));
+  }
+  call.attrs = {{"dropout_p", form.dropout_p}, {"left", form.left}, {"right", form.right}, {"scale", form.scale}, {"masked", masked}, {"ragged", ragged}};
   return call;
 }
 
@@ -344,16 +370,18 @@ AttentionInputs AttentionInputsOf(const OpDef& core, const Attrs& attrs) {
   AttentionInputs at = {.q = backward ? 1 : 0, .count = backward ? 6 : 3};
   if (Get<bool>(attrs, "masked")) at.mask = at.count++;
   if (Get<bool>(attrs, "ragged")) at.lengths = at.count++;
+  if (Get<double>(attrs, "dropout_p") != 0) at.seed = at.count, at.count += 2;
   return at;
 }
 
 void RegisterAttentionOps() {
   using Type = AttrSpec::Type;
   std::vector<AttrSpec> core_attrs = {{"left", Type::kInt, int64_t{-1}}, {"right", Type::kInt, int64_t{-1}}, {"scale", Type::kFloat},
-                                      {"masked", Type::kBool, false}, {"ragged", Type::kBool, false}};
+                                      {"masked", Type::kBool, false}, {"ragged", Type::kBool, false},
+                                      {"dropout_p", Type::kFloat, 0.0}};
   RegisterOp({.name = "scaled_dot_product_attention",
               .min_inputs = 3,
-              .max_inputs = 5,
+              .max_inputs = 7,
               .attrs = {{"dropout_p", Type::kFloat, 0.0},
                         {"is_causal", Type::kBool, false},
                         {"scale", Type::kFloat, kUnsetScale},
@@ -366,7 +394,7 @@ void RegisterAttentionOps() {
   RegisterOp({.name = "_attention",
               .kind = OpKind::kAttention,
               .min_inputs = 3,
-              .max_inputs = 5,
+              .max_inputs = 7,
               .attrs = core_attrs,
               .internal = true,
               .infer = InferCore,
@@ -377,7 +405,7 @@ void RegisterAttentionOps() {
   RegisterOp({.name = "_attention_backward",
               .kind = OpKind::kAttention,
               .min_inputs = 6,
-              .max_inputs = 8,
+              .max_inputs = 10,
               .attrs = core_attrs,
               .internal = true,
               .infer = InferBackward,

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/philox.h"
+
 namespace athanor {
 namespace {
 
@@ -27,6 +29,12 @@ struct Row {
     return sum * form.scale + (in.mask.empty() ? 0 : in.mask[index * form.lk + key]);
   }
 
+  double Dropout(const AttentionForm& form, const AttentionOperands& in, int64_t key) const {
+    if (form.dropout_p == 0) return 1;
+    const bool kept = DropoutKeeps(in.seed, in.offset, static_cast<uint32_t>(index), static_cast<uint32_t>(key), form.dropout_p);
+    return kept ? DropoutFactor(form.dropout_p) : 0;
+  }
+
   int64_t index, query, head, batch, first_key = 0;          // first_key: row of k and v
   int64_t begin = 0, end = 0;
 };
@@ -48,7 +56,8 @@ AttentionResult AttentionForward(const AttentionForm& form, const AttentionOpera
       for (double& x : p) sum += x = std::exp(x - top);
       for (int64_t j = row.begin; j < row.end; ++j) {
         const double* v = in.v.data() + (row.first_key + j) * form.dv;
-        for (int64_t c = 0; c < form.dv; ++c) result.y[i * form.dv + c] += p[j - row.begin] / sum * v[c];
+        const double weight = p[j - row.begin] / sum * row.Dropout(form, in, j);
+        for (int64_t c = 0; c < form.dv; ++c) result.y[i * form.dv + c] += weight * v[c];
       }
     }
     result.lse[i] = top == -kInfinity ? top : top + std::log(sum);
@@ -67,13 +76,13 @@ AttentionGradients AttentionBackward(const AttentionForm& form, const AttentionO
     for (int64_t c = 0; c < form.dv; ++c) delta += dy[i * form.dv + c] * y[i * form.dv + c];
     for (int64_t j = row.begin; j < row.end && lse[i] != -kInfinity; ++j) {
       const int64_t key = row.first_key + j;
-      const double p = std::exp(row.Score(form, in, j) - lse[i]);
+      const double p = std::exp(row.Score(form, in, j) - lse[i]), dropout = row.Dropout(form, in, j);
       double dp = 0;
       for (int64_t c = 0; c < form.dv; ++c) {
         dp += dy[i * form.dv + c] * in.v[key * form.dv + c];
-        dv[key * form.dv + c] += p * dy[i * form.dv + c];
+        dv[key * form.dv + c] += p * dropout * dy[i * form.dv + c];
       }
-      const double ds = dmask[i * form.lk + j] = p * (dp - delta);
+      const double ds = dmask[i * form.lk + j] = p * (dropout * dp - delta);
       for (int64_t c = 0; c < form.d; ++c) {
         dq[i * form.d + c] += form.scale * ds * in.k[key * form.d + c];
         dk[key * form.d + c] += form.scale * ds * in.q[i * form.d + c];

@@ -15,6 +15,7 @@ struct AttentionForm {
   int64_t batch = 1, heads = 1, kv_heads = 1, lq = 1, lk = 1, d = 1, dv = 1;
   int64_t left = -1, right = -1;
   double scale = 1;
+  double dropout_p = 0;                                      // of the weights; row = query of [batch, heads, lq], column = key
 
   int64_t group() const { return heads / kv_heads; }
 };
@@ -23,6 +24,7 @@ struct AttentionForm {
 struct AttentionOperands {
   std::vector<double> q, k, v;
   std::vector<double> mask;                                  // [batch, heads, lq, lk], added to the scaled scores
+  uint64_t seed = 0, offset = 0;                             // of dropout
   std::vector<double> lengths;                               // [batch]: keys from lengths[b] on are not seen
 };
 
@@ -32,7 +34,7 @@ struct AttentionResult {
 };
 AttentionResult AttentionForward(const AttentionForm& form, const AttentionOperands& in);
 
-// With p = exp(score - lse) and delta = sum(dy * y): dv = p^T dy, dmask = p * (dy v^T - delta), dq = scale * dmask k, dk = scale * dmask^T q.
+// With p = exp(score - lse), m what dropout multiplies it by and delta = sum(dy * y): dv = (m p)^T dy, dmask = p * (m dy v^T - delta), dq = scale * dmask k, dk = scale * dmask^T q.
 struct AttentionGradients {
   std::vector<double> dq, dk, dv, dmask;
 };

@@ -70,7 +70,7 @@ KernelPlan Attention(AttentionPlan plan, std::vector<bool> written) {
 
 AttentionPlan SmallAttention(int64_t heads, int64_t kv_heads, int64_t lq, int64_t lk) {
   AttentionPlan plan{.heads = heads, .kv_heads = kv_heads, .lq = lq, .lk = lk, .d = 16, .dv = 16, .scale = 0.25};
-  for (Operand* optional : {&plan.lse, &plan.mask, &plan.lengths, &plan.dmask}) optional->arg = -1;
+  for (Operand* optional : {&plan.lse, &plan.mask, &plan.lengths, &plan.dmask, &plan.seed, &plan.offset}) optional->arg = -1;
   plan.q = Contiguous(0, {1, heads, lq, 16}), plan.k = Contiguous(1, {1, kv_heads, lk, 16}), plan.v = Contiguous(2, {1, kv_heads, lk, 16});
   return plan;
 }

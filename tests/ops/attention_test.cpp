@@ -138,6 +138,27 @@ TEST(Attention, KeysUpToALength) {
   ExpectValues(ResultsOf({kPublic, {q, k, v, std::nullopt, lengths}})[0], Values(ResultsOf({kPublic, {q, k, v, mask}})[0]));
 }
 
+// The share of weights that is dropped, the same for the same seed; the rest grows, so that the mean stays.
+TEST(Attention, Dropout) {
+  const HostTensor q = F64({2, 3, 5, 4}, 1), k = F64({2, 3, 6, 4}, 2), v = F64({2, 3, 6, 3}, 3);
+  const HostTensor seed = TensorOf(DType::kI64, {}, {12345}), offset = TensorOf(DType::kI64, {}, {7});
+  for (const double p : {0.1, 0.5, 1.0}) ExpectAll({kPublic, {q, k, v, std::nullopt, std::nullopt, seed, offset}, {{"dropout_p", p}}});
+  ExpectAll({kPublic, {q, k, v, F64({5, 6}, 4), std::nullopt, seed}, {{"dropout_p", 0.3}}});
+
+  // Equal scores and v = 1: y is the sum of the weights kept.
+  const int64_t keys = 4000;
+  const HostTensor zeros = TensorOf(DType::kF64, {1, 1, 4}, {0, 0, 0, 0}), far = F64({1, keys, 4}, 2);
+  const HostTensor ones = TensorOf(DType::kF64, {1, keys, 1}, std::vector<double>(keys, 1));
+  auto sum = [&](double word, double p) {
+    const HostTensor key = TensorOf(DType::kI64, {}, {word});
+    return Values(ResultsOf({kPublic, {zeros, far, ones, std::nullopt, std::nullopt, key}, {{"dropout_p", p}}})[0])[0];
+  };
+  EXPECT_NEAR(sum(1, 0.25), 1, 0.04);
+  EXPECT_NE(sum(1, 0.25), sum(2, 0.25));
+  EXPECT_EQ(sum(1, 0.25), sum(1, 0.25));
+  EXPECT_EQ(sum(1, 1), 0);
+}
+
 TEST(Attention, GroupedQueries) {
   const HostTensor q = F64({2, 6, 4, 3}, 1), k = F64({2, 2, 5, 3}, 2), v = F64({2, 2, 5, 4}, 3);
   ExpectAll({kPublic, {q, k, v}, {{"enable_gqa", true}}});
@@ -166,7 +187,9 @@ TEST(Attention, Errors) {
   EXPECT_THAT(ErrorOf({kPublic, {q, k, v, F64({3, 5}, 1)}, {{"is_causal", true}}}), HasSubstr("attn_mask and is_causal"));
   EXPECT_THAT(ErrorOf({kPublic, {q, k, v, std::nullopt, TensorOf(DType::kI64, {2}, {1, 2})}}), HasSubstr("key_lengths"));
   EXPECT_THAT(ErrorOf({kPublic, {q, k, v}, {{"window", std::vector<int64_t>{1}}}}), HasSubstr("window is [1]"));
-  EXPECT_THAT(ErrorOf({kPublic, {q, k, v}, {{"dropout_p", 0.1}}}), HasSubstr("dropout"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, k, v}, {{"dropout_p", 0.1}}}), HasSubstr("there is no seed"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, k, v, std::nullopt, std::nullopt, F64({}, 1)}, {{"dropout_p", 0.1}}}), HasSubstr("seed is f64"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, k, v}, {{"dropout_p", 1.5}}}), HasSubstr("dropout_p is 1.5"));
   EXPECT_THAT(ErrorOf({kPublic, {F64({3, 3, 4}, 1), k, v}, {{"enable_gqa", true}}}), HasSubstr("3, 2 and 2 heads"));
 }
 

@@ -20,6 +20,7 @@ struct Case {
   std::string mask = {};                                     // its shape: "[1, 2]"
   std::string mask_dtype = "bool";
   bool ragged = false;                                       // key_lengths
+  double dropout = 0;
 };
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
@@ -35,9 +36,10 @@ Graph Attention(const Case& c, const std::string& dtype) {
   const std::string mask_dtype = c.mask_dtype == "float" ? dtype : c.mask_dtype;
   if (!c.mask.empty()) inputs += ", " + Input("mask", mask_dtype, c.mask, mask_dtype == "bool" ? "" : R"(, "grad": true)");
   if (c.ragged) inputs += ", " + Input("lengths", "i64", fmt::format("[{}]", c.batch), "");
+  if (c.dropout > 0) inputs += ", " + Input("seed", "i64", "[]", "") + ", " + Input("offset", "i64", "[]", "");
   return ReadFragment(fmt::format(R"({{"format": "athanor.fragment/1", "name": "attention", "inputs": [{}], "nodes": [{{"op":
-      "scaled_dot_product_attention", "inputs": ["q", "k", "v", {}, {}], "outputs": ["y"], "attrs": {{"enable_gqa": {}{}}}}}], "outputs": ["y"]}})",
-      inputs, c.mask.empty() ? "null" : "\"mask\"", c.ragged ? "\"lengths\"" : "null", c.heads != c.kv_heads, c.attrs), "test");
+      "scaled_dot_product_attention", "inputs": ["q", "k", "v", {}, {}{}], "outputs": ["y"], "attrs": {{"enable_gqa": {}, "dropout_p": {}{}}}}}], "outputs": ["y"]}})",
+      inputs, c.mask.empty() ? "null" : "\"mask\"", c.ragged ? "\"lengths\"" : "null", c.dropout > 0 ? R"(, "seed", "offset")" : "", c.heads != c.kv_heads, c.dropout, c.attrs), "test");
 }
 
 // Lengths and booleans in their ranges; the first query sees nothing through a boolean mask.
@@ -47,6 +49,7 @@ std::vector<HostTensor> InputsOf(const Case& c, const Graph& graph, uint32_t see
     HostTensor& tensor = inputs[i];
     const std::string& name = graph.value(graph.inputs()[i]).name;
     for (int64_t e = 0; e < tensor.elements(); ++e) {
+      if (name == "seed" || name == "offset") tensor.Set(e, name == "seed" ? -987654321987.0 : 12345678901.0);
       if (name == "lengths") tensor.Set(e, (e * 7 + 5) % (c.lk + 1));
       if (tensor.desc().dtype == DType::kBool) tensor.Set(e, e >= c.lk && (e * 2654435761u >> 7) % 3 != 0);
     }
@@ -147,6 +150,14 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Case{"two", 2, 4, 2, 37, 41, 16, 16}, Case{"causal_four", 1, 8, 2, 65, 65, 16, 20, kCausal}, Case{"shared", 2, 3, 1, 20, 150, 7, 5},
                     Case{"masked", 2, 4, 2, 33, 140, 16, 16, "", "[2, 4, 33, 140]", "float"}, Case{"decode_group", 2, 6, 2, 1, 90, 32, 32},
                     Case{"sliding_group", 1, 4, 2, 60, 60, 16, 16, R"(, "window": [7, 0])", "", "", true}),
+    [](const auto& info) { return info.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
+    Dropout, AttentionCases,
+    testing::Values(Case{"dropped", 2, 3, 3, 37, 41, 16, 16, "", "", "", false, 0.3}, Case{"dropped_causal", 1, 2, 2, 150, 150, 16, 16, kCausal, "", "", false, 0.1},
+                    Case{"dropped_all", 2, 2, 2, 10, 12, 16, 16, "", "", "", false, 1}, Case{"dropped_one_query", 1, 2, 2, 1, 50, 16, 16, "", "", "", false, 0.5},
+                    Case{"dropped_window", 2, 4, 2, 60, 150, 8, 8, R"(, "window": [9, 3])", "", "", true, 0.4},
+                    Case{"dropped_mask", 1, 2, 2, 33, 70, 8, 8, "", "[33, 70]", "float", false, 0.2}),
     [](const auto& info) { return info.param.name; });
 
 // q, k and v as strided views of one packed projection [B, L, 3, h, d], and the result in the layout of the next product.
