@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <cmath>
 #include <numeric>
+#include <optional>
+#include <tuple>
 
 #include "jit/codegen_cpp.h"
 #include "jit/contract_operand.h"
@@ -50,17 +53,25 @@ double StepCycles(const Facts& facts, int64_t mr, int64_t nv) {
   return static_cast<double>(m / mr) * strip(mr) + strip(m % mr);
 }
 
-void ChooseTile(const Facts& facts, const CpuTarget& cpu, ContractSchedule* s) {
-  const std::vector<std::pair<int, int>> tiles =
-      cpu.isa == Isa::kAvx512 ? std::vector<std::pair<int, int>>{{8, 3}, {6, 4}, {12, 2}, {8, 2}, {8, 1}} : std::vector<std::pair<int, int>>{{4, 2}};
-  double least = 0;
-  for (auto [mr, nv] : tiles) {
+// A few register tiles by the cycles they take, the best first, those far from it left out.
+std::vector<std::pair<int, int>> Tiles(const Facts& facts, const CpuTarget& cpu) {
+  const std::vector<std::pair<int, int>> all = cpu.isa == Isa::kAvx512
+      ? std::vector<std::pair<int, int>>{{8, 3}, {6, 4}, {12, 2}, {9, 3}, {14, 2}, {8, 2}, {4, 4}, {8, 1}}
+      : std::vector<std::pair<int, int>>{{4, 2}, {6, 2}, {4, 3}, {2, 4}, {8, 1}};
+  const int64_t vectors = std::max<int64_t>(Ceil(facts.contract.n, facts.lanes), 1);
+  std::vector<std::pair<double, std::pair<int, int>>> found;
+  for (auto [mr, nv] : all) {
     if ((facts.a_panels || facts.a.windows()) && facts.lanes % mr != 0) continue;  // its rows would straddle panels
-    const double cycles = StepCycles(facts, mr, nv);
-    if (least != 0 && cycles >= 0.99 * least) continue;
-    least = cycles;
-    s->mr = mr, s->nv = static_cast<int>(std::clamp<int64_t>(Ceil(facts.contract.n, facts.lanes), 1, nv));
+    const std::pair<int, int> tile(mr, static_cast<int>(std::min<int64_t>(nv, vectors)));
+    // In steps of a hundredth: earlier ones in the list are better in ways that the model does not see.
+    found.emplace_back(std::floor(std::log(std::max(StepCycles(facts, mr, nv), 1.0)) * 100), tile);
   }
+  std::stable_sort(found.begin(), found.end(), [](const auto& x, const auto& y) { return x.first < y.first; });
+  std::vector<std::pair<int, int>> tiles;
+  for (const auto& [cycles, tile] : found) {
+    if (tiles.size() < 4 && cycles <= found[0].first + 8 && std::find(tiles.begin(), tiles.end(), tile) == tiles.end()) tiles.push_back(tile);
+  }
+  return tiles;
 }
 
 // The most panels, at most `most` and at least half of it, that divide all columns into blocks of nearly one size.
@@ -104,7 +115,9 @@ ContractSchedule RowsOfA(const Facts& facts, ContractSchedule s) {
   const ContractPlan& c = facts.contract;
   s.pack_a = facts.a_in_place ? Pack::kNone : Pack::kPhase;
   const int64_t column_tasks = Ceil(std::max<int64_t>(c.n, 1), s.nc);
-  const int64_t wanted = s.pack_b == Pack::kTask && column_tasks >= 4 ? 1 : Ceil(kTasks, std::max<int64_t>(c.batch, 1) * column_tasks);
+  // Tasks of the same columns share a packed block of B when that holds all of k.
+  const int64_t tasks = s.pack_b != Pack::kTask ? kTasks : c.k <= s.kc ? 2 * kTasks : 4;
+  const int64_t wanted = Ceil(tasks, std::max<int64_t>(c.batch, 1) * column_tasks);
   s.mc = RoundUp(std::max<int64_t>(Ceil(c.m, wanted), 4 * s.mr), facts.lanes % s.mr == 0 ? facts.lanes : s.mr);
   return s;
 }
@@ -157,52 +170,68 @@ std::string ValidateContract(const ContractSchedule& s, const KernelPlan& plan, 
   return "";
 }
 
-ContractSchedule DefaultContract(const KernelPlan& plan, const CpuTarget& cpu) {
-  const Facts facts(plan, cpu);
+namespace {
+
+// The rest of a schedule from its tile, and what else the caller has settled.
+struct Settled {
+  std::pair<int, int> tile;
+  std::optional<int64_t> kc;
+  std::optional<Pack> pack_a, pack_b;
+};
+
+ContractSchedule Complete(const Facts& facts, const CpuTarget& cpu, const Settled& settled) {
   const int64_t k = std::max<int64_t>(facts.contract.k, 1);
   ContractSchedule s;
-  ChooseTile(facts, cpu, &s);
+  std::tie(s.mr, s.nv) = settled.tile;
   const int64_t panel = s.nv * facts.lanes, panels = Ceil(std::max<int64_t>(facts.contract.n, 1), panel);
   // A long k is cut short where packed panels of A and the rows of C that they add to fit the cache together.
   const bool short_parts = facts.a_panels && k > 512 && kMostRows * panels * panel * facts.element <= cpu.l2_bytes * 3 / 10;
-  s.kc = RoundUp(std::min<int64_t>(k, short_parts ? 256 : 1024), facts.lanes);
+  s.kc = RoundUp(std::min(k, settled.kc.value_or(short_parts ? 256 : 1024)), facts.lanes);
   s.unroll = 4;
   if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
   if (facts.a.windows() && facts.a_by_parts) return WindowsOfA(facts, cpu, s);
 
-  s.pack_b = PackingOfB(facts, cpu, s);
+  s.pack_b = settled.pack_b.value_or(PackingOfB(facts, cpu, s));
   s.nc = EvenPanels(panels, Ceil(std::max<int64_t>(cpu.l2_bytes * 4 / 10 / (s.kc * facts.element), 1), panel)) * panel;
-  return facts.a_panels ? PanelsOfA(facts, cpu, s) : RowsOfA(facts, s);
+  s = facts.a_panels ? PanelsOfA(facts, cpu, s) : RowsOfA(facts, s);
+  s.pack_a = settled.pack_a.value_or(s.pack_a);
+  return s;
 }
 
+}  // namespace
+
+ContractSchedule DefaultContract(const KernelPlan& plan, const CpuTarget& cpu) {
+  const Facts facts(plan, cpu);
+  return Complete(facts, cpu, {.tile = Tiles(facts, cpu)[0]});
+}
+
+// The default for each good tile, each packing and each depth; then small changes of each of those.
 std::vector<ContractSchedule> ContractSpace(const KernelPlan& plan, const CpuTarget& cpu) {
   const Facts facts(plan, cpu);
-  const ContractSchedule first = DefaultContract(plan, cpu);
   std::vector<ContractSchedule> space;
   auto add = [&](const ContractSchedule& s) {
-    if (!ValidateContract(s, plan, cpu).empty() || std::find(space.begin(), space.end(), s) != space.end()) return;
-    space.push_back(s);
+    if (ValidateContract(s, plan, cpu).empty() && std::find(space.begin(), space.end(), s) == space.end()) space.push_back(s);
   };
-  add(first);
-  const std::vector<std::pair<int, int>> tiles = cpu.isa == Isa::kAvx512
-      ? std::vector<std::pair<int, int>>{{8, 3}, {9, 3}, {6, 4}, {14, 2}, {12, 2}, {4, 4}, {16, 1}, {8, 2}}
-      : std::vector<std::pair<int, int>>{{4, 2}, {6, 2}, {4, 3}, {2, 4}, {8, 1}};
-  for (auto [mr, nv] : tiles) {
-    for (Pack pack_b : {first.pack_b, Pack::kNone, Pack::kPhase, Pack::kTask}) {
-      for (Pack pack_a : {first.pack_a, Pack::kNone, Pack::kPhase, Pack::kTask}) {
-        for (int64_t kc : {first.kc, int64_t{256}, int64_t{512}, int64_t{1024}}) {
-          for (auto maker : {ContractSchedule::Maker::kCpp, ContractSchedule::Maker::kAsmjit}) {
-            ContractSchedule s = first;
-            s.mr = mr, s.nv = nv, s.pack_a = pack_a, s.pack_b = pack_b, s.kc = std::min(kc, first.kc), s.maker = maker;
-            const int64_t panel = nv * facts.lanes;
-            s.nc = std::max(s.nc / panel, int64_t{1}) * panel;
-            s.mc = RoundUp(s.mc, facts.lanes % mr == 0 ? facts.lanes : pack_a == Pack::kTask ? mr * facts.lanes : mr);
-            add(s);
-          }
-        }
-      }
-    }
+  const std::vector<std::pair<int, int>> tiles = Tiles(facts, cpu);
+  for (const auto& tile : tiles) add(Complete(facts, cpu, {.tile = tile}));
+  for (Pack pack : {Pack::kNone, Pack::kPhase, Pack::kTask}) {
+    add(Complete(facts, cpu, {.tile = tiles[0], .pack_b = pack}));
+    add(Complete(facts, cpu, {.tile = tiles[0], .pack_a = pack}));
   }
+  for (int64_t kc : {256, 512, 1024, 2048}) add(Complete(facts, cpu, {.tile = tiles[0], .kc = kc}));
+  const std::vector<ContractSchedule> bases = space;
+  auto vary = [&](const auto& change) {
+    for (ContractSchedule s : bases) {
+      change(s);
+      add(s);
+    }
+  };
+  vary([](ContractSchedule& s) { s.maker = ContractSchedule::Maker::kAsmjit; });
+  vary([&](ContractSchedule& s) { s.nc *= 2; });
+  vary([&](ContractSchedule& s) { s.nc = std::max<int64_t>(s.nc / 2 / (s.nv * facts.lanes), 1) * s.nv * facts.lanes; });
+  vary([&](ContractSchedule& s) { s.mc *= 2; });
+  vary([&](ContractSchedule& s) { s.mc = std::max<int64_t>(s.mc / 2 / (s.mr * facts.lanes), 1) * s.mr * facts.lanes; });
+  vary([](ContractSchedule& s) { s.unroll = 8; });
   return space;
 }
 
