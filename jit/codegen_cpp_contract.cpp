@@ -101,7 +101,9 @@ class ContractGenerator {
     // Tiles write whole vectors, and rows of A are read in whole tiles: a little room behind each block.
     scratch_a_ = place(schedule_.pack_a == Pack::kTask ? packer_.PackedRows(std::min(schedule_.mc, RoundUp(m_, lanes_))) : 0);
     scratch_b_ = place(schedule_.pack_b == Pack::kTask ? packer_.PackedColumns(BlockColumns()) : 0);
-    scratch_c_ = place(where_c_ == C::kBlock ? std::min(schedule_.mc, m_) * c_row_ + panel() : where_c_ == C::kStrip ? schedule_.mr * c_row_ : kCombinedRows * c_row_);
+    scratch_c_ = place(where_c_ == C::kBlock   ? std::min(schedule_.mc, m_) * c_row_ + panel()
+                       : where_c_ == C::kStrip ? schedule_.mr * c_row_
+                                               : kCombinedRows * c_row_);
     scratch_sums_ = place(packer_.SumElements(schedule_.pack_a == Pack::kTask ? schedule_.mc : PackRows()));
     source->scratch_bytes = scratch;
   }

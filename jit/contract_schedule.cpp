@@ -69,7 +69,8 @@ std::vector<std::pair<int, int>> Tiles(const Facts& facts, const CpuTarget& cpu)
   std::stable_sort(found.begin(), found.end(), [](const auto& x, const auto& y) { return x.first < y.first; });
   std::vector<std::pair<int, int>> tiles;
   for (const auto& [cycles, tile] : found) {
-    if (tiles.size() < 4 && cycles <= found[0].first + 8 && std::find(tiles.begin(), tiles.end(), tile) == tiles.end()) tiles.push_back(tile);
+    const bool fresh = std::find(tiles.begin(), tiles.end(), tile) == tiles.end();
+    if (fresh && tiles.size() < 4 && cycles <= found[0].first + 8) tiles.push_back(tile);
   }
   return tiles;
 }
@@ -166,7 +167,8 @@ std::string ValidateContract(const ContractSchedule& s, const KernelPlan& plan, 
   if (s.pack_a != Pack::kNone && facts.a_panels && facts.lanes % s.mr != 0) return "the tile's rows straddle panels of A";
   if (s.pack_a == Pack::kTask && s.mc % facts.lanes != 0) return "mc is no multiple of the vector";
   if (s.pack_a == Pack::kTask && s.k_split != 1 && facts.a.has_stores()) return "tasks that split k would repeat A's side outputs";
-  if (s.mc * (facts.a_by_parts ? std::min(s.kc, facts.contract.k) : facts.contract.k) * facts.element > (256 << 20) && s.pack_a == Pack::kTask) return "the packed block of A is too large";
+  const int64_t depth = facts.a_by_parts ? std::min(s.kc, facts.contract.k) : facts.contract.k;
+  if (s.pack_a == Pack::kTask && s.mc * depth * facts.element > (256 << 20)) return "the packed block of A is too large";
   return "";
 }
 

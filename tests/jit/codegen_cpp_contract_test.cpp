@@ -1,0 +1,163 @@
+#include <gtest/gtest.h>
+
+#include "jit/contract_space.h"
+#include "tests/jit/kernel_runner.h"
+#include "tests/jit/plan_builder.h"
+
+namespace athanor::testing {
+namespace {
+
+// A product with what fusion may weave around it. Sums are compared with ones in double.
+struct Product {
+  int64_t batch = 1, m = 1, n = 1, k = 1;
+  bool a_across = false;                                     // A lies along m, not along k
+  bool b_along_k = false;                                    // B lies along k, not along n
+  bool prologue = false;                                     // A and B are scaled along k
+  bool sums = false;                                         // side output: the sums of A over k
+  bool residual = false;                                     // the epilogue reads a tensor of C's shape
+};
+
+class ContractBuilder {
+ public:
+  explicit ContractBuilder(const Product& p) : p_(p), builder_({p.batch, p.m, p.k}, 7) {
+    const Layout a(0, {{{p.batch, p.m * p.k}}, {{p.m, p.a_across ? 1 : p.k}}, {{p.k, p.a_across ? p.m : 1}}});
+    const Layout b(0, {{{p.batch, p.k * p.n}}, {{p.k, p.b_along_k ? 1 : p.n}}, {{p.n, p.b_along_k ? p.k : 1}}});
+    const Layout row(0, {{{p.batch, p.m}}, {{p.m, 1}}, {{p.k, 0}}});
+    int result = builder_.Load(DType::kF32, a);
+    if (p.sums) sums_ = builder_.Store(builder_.Reduce(Fn::kAdd, result, 4), row);
+    const int scales = p.prologue ? builder_.AddArg(DType::kF32, p.k, false) : -1;
+    const Digits batch = {{p.batch, 0}}, along_m = {{p.m, 0}}, along_n = {{p.n, 0}}, along_k = {{p.k, 1}};
+    if (p.prologue) result = builder_.Do(Fn::kMul, result, builder_.LoadArg(scales, Layout(0, {batch, along_m, along_k})));
+    plan_.a = Take({p.batch, p.k, p.n}), plan_.a_result = result;
+
+    result = builder_.Load(DType::kF32, b);
+    if (p.prologue) result = builder_.Do(Fn::kMul, result, builder_.LoadArg(scales, Layout(0, {batch, along_k, along_n})));
+    plan_.b = Take({p.batch, p.m, p.n}), plan_.b_result = result;
+
+    result = builder_.Push({.kind = Expr::Kind::kAccumulator});
+    result = builder_.Do(Fn::kAdd, result, builder_.Load(DType::kF32, Layout(0, {{{p.batch, 0}}, {{p.m, 0}}, {{p.n, 1}}})));
+    if (p.residual) result = builder_.Do(Fn::kAdd, result, builder_.Load(DType::kF32, builder_.Contiguous()));
+    out_ = builder_.Store(result, builder_.Contiguous());
+    plan_.epilogue = Take({});
+    plan_.batch = p.batch, plan_.m = p.m, plan_.n = p.n, plan_.k = p.k;
+  }
+
+  KernelPlan Plan() const {
+    KernelPlan plan;
+    plan.skeleton = Skeleton::kContract;
+    plan.detail = plan_;
+    plan.args = builder_.args;
+    plan.nodes = {"test"};
+    return plan;
+  }
+
+  const std::vector<Memory>& args() const { return builder_.memories; }
+
+  // `got` holds the arguments after a run.
+  void Check(const std::vector<Memory>& got, const std::string& what) const {
+    int failures = 0;
+    auto expect = [&](double g, double w, const std::string& at) {
+      if (std::abs(g - w) <= 2e-5 * static_cast<double>(p_.k + 4) || ++failures > 3) return;
+      ADD_FAILURE() << what << ": " << at << " is " << g << ", expected " << w;
+    };
+    for (int64_t b = 0; b < p_.batch; ++b) {
+      for (int64_t i = 0; i < p_.m; ++i) {
+        double sum = 0;
+        for (int64_t p = 0; p < p_.k; ++p) sum += A(b, i, p);
+        if (p_.sums) expect(got[sums_].Get(b * p_.m + i), sum, "sum " + std::to_string(i));
+        for (int64_t j = 0; j < p_.n; ++j) {
+          const int64_t at = (b * p_.m + i) * p_.n + j;
+          double c = got[plan_.epilogue.operands[0].arg].Get(j) + (p_.residual ? got[plan_.epilogue.operands[1].arg].Get(at) : 0);
+          for (int64_t p = 0; p < p_.k; ++p) c += A(b, i, p) * B(b, p, j) * Scale(p) * Scale(p);
+          expect(got[out_].Get(at), c, "C " + std::to_string(at));
+        }
+      }
+    }
+  }
+
+ private:
+  Body Take(std::vector<int64_t> next) {
+    Body body = std::move(builder_.body);
+    builder_.body = {};
+    builder_.body.extents = std::move(next);
+    return body;
+  }
+  double At(const Body& body, int operand, const std::vector<int64_t>& index) const {
+    return args()[body.operands[operand].arg].Get(body.operands[operand].map.Address(index));
+  }
+  double A(int64_t b, int64_t i, int64_t p) const { return At(plan_.a, 0, {b, i, p}); }
+  double B(int64_t b, int64_t p, int64_t j) const { return At(plan_.b, 0, {b, p, j}); }
+  double Scale(int64_t p) const { return p_.prologue ? At(plan_.a, 1, {0, 0, p}) : 1; }
+
+  Product p_;
+  PlanBuilder builder_;
+  ContractPlan plan_;
+  int out_ = -1, sums_ = -1;
+};
+
+// The default, some of the tuner's candidates, and blocks so small that every loop runs more than once.
+std::vector<ContractSchedule> SomeSchedules(const KernelPlan& plan, const CpuTarget& cpu) {
+  const std::vector<ContractSchedule> space = ContractSpace(plan, cpu);
+  std::vector<ContractSchedule> some;
+  for (size_t i = 0; i < space.size(); i += 1 + space.size() / 4) some.push_back(space[i]);
+  ContractSchedule small = space[0];
+  const int64_t lanes = cpu.vector_bytes() / 4;
+  small.kc = 2 * lanes, small.nc = small.nv * lanes, small.mc = small.mr * lanes;
+  some.push_back(small);
+  small.k_split = 3;
+  some.push_back(small);
+  std::erase_if(some, [&](const ContractSchedule& s) { return !Validate(s, plan, cpu).empty(); });
+  return some;
+}
+
+class ContractOf : public ::testing::TestWithParam<Product> {};
+
+TEST_P(ContractOf, EveryScheduleComputesTheSame) {
+  const ContractBuilder builder(GetParam());
+  const KernelPlan plan = builder.Plan();
+  for (const CpuTarget& cpu : Targets()) {
+    for (const ContractSchedule& schedule : SomeSchedules(plan, cpu)) {
+      const std::string what = std::string(Name(cpu.isa)) + " " + ToString(schedule);
+      TestKernel kernel(GenerateCpp(plan, schedule, cpu), cpu);
+      std::vector<Memory> got = builder.args(), again = builder.args();
+      kernel.Run(&got);
+      builder.Check(got, what);
+      kernel.Run(&again, 5, true);
+      for (size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(again[i].SameBytes(got[i])) << what << ": other bits, arg " << i;
+    }
+  }
+}
+
+constexpr Product kProducts[] = {
+    {.m = 37, .n = 70, .k = 65},
+    {.batch = 2, .m = 50, .n = 97, .k = 130, .b_along_k = true, .residual = true},
+    {.m = 33, .n = 40, .k = 1100, .a_across = true, .sums = true},
+    {.m = 130, .n = 49, .k = 700, .a_across = true, .prologue = true, .sums = true},
+    {.batch = 3, .m = 20, .n = 33, .k = 600, .a_across = true, .residual = true},
+    {.m = 1, .n = 100, .k = 90, .b_along_k = true},
+    {.m = 70, .n = 1, .k = 40},
+    {.batch = 2, .m = 40, .n = 64, .k = 48, .prologue = true, .residual = true},
+};
+INSTANTIATE_TEST_SUITE_P(Shapes, ContractOf, ::testing::ValuesIn(kProducts));
+
+// No schedule of the space is invalid or twice in it.
+TEST(ContractSpace, IsSmallValidAndWithoutRepetition) {
+  const Product products[] = {{.m = 1024, .n = 1024, .k = 1024},
+                              {.m = 512, .n = 128, .k = 3136, .a_across = true},
+                              {.m = 3136, .n = 512, .k = 128, .b_along_k = true}};
+  for (const Product& p : products) {
+    const KernelPlan plan = ContractBuilder(p).Plan();
+    for (const CpuTarget& cpu : Targets()) {
+      const std::vector<ContractSchedule> space = ContractSpace(plan, cpu);
+      EXPECT_GE(space.size(), 10u);
+      EXPECT_LE(space.size(), 100u);
+      for (size_t i = 0; i < space.size(); ++i) {
+        EXPECT_EQ(Validate(space[i], plan, cpu), "");
+        for (size_t j = 0; j < i; ++j) EXPECT_FALSE(space[i] == space[j]) << ToString(space[i]);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace athanor::testing
