@@ -18,10 +18,12 @@ std::string DigitsText(const Digits& digits, const std::string& index) {
   return text.empty() ? "0" : text;
 }
 
-AttentionRows::AttentionRows(std::string name, const Operand& operand, int64_t rows, int64_t extent, DType dtype)
-    : name_(std::move(name)), operand_(&operand), rows_(rows), extent_(extent), type_(ScalarType(dtype)) {
+AttentionRows::AttentionRows(std::string name, const KernelPlan& plan, const Operand& operand, int64_t rows, int64_t extent, DType dtype)
+    : name_(std::move(name)), operand_(&operand), rows_(rows), extent_(extent), dtype_(dtype), memory_(dtype) {
+  if (operand.map.rank() != 4) return;                       // an operand that this kernel does not have
+  memory_ = plan.args[operand.arg].dtype;
   const Digits row = Coalesce(operand.map.dim(2)), element = Coalesce(operand.map.dim(3));
-  in_place_ = row.size() <= 1 && (element.empty() || (element.size() == 1 && element[0].stride == 1));
+  linear_ = row.size() <= 1 && (element.empty() || (element.size() == 1 && element[0].stride == 1));
   stride_ = row.empty() ? extent : row[0].stride;
 }
 
@@ -30,23 +32,72 @@ std::string AttentionRows::Base(const std::string& batch, const std::string& hea
                      DigitsText(operand_->map.dim(1), head));
 }
 
-void AttentionRows::DefineInput(const std::string& batch, const std::string& head, const std::string& scratch, SourceWriter* out) const {
-  if (in_place_) {
-    out->Line("const {}* const {} = {};", type_, name_, Base(batch, head));
+void AttentionRows::DefineMemory(const std::string& batch, const std::string& head, SourceWriter* out) const {
+  out->Line("auto* const {}{} = {};", name_, in_place() ? "" : "_memory", Base(batch, head));
+}
+
+void AttentionRows::DefineInput(const std::string& batch, const std::string& head, const std::string& scratch, Prelude* prelude,
+                                SourceWriter* out) const {
+  if (in_place()) return DefineMemory(batch, head, out);
+  out->Line("{}* const {} = {};", ScalarType(dtype_), name_, scratch);
+  if (!linear_) {
+    out->Open("for (long i = 0; i < {}; ++i)", rows_);
+    out->Line("for (long j = 0; j < {0}; ++j) {1}[i * {0} + j] = {2};", extent_, name_, Element(batch, head, "i", "j", prelude));
+    out->Close();
     return;
   }
-  out->Line("{}* const {} = {};", type_, name_, scratch);
+  DefineMemory(batch, head, out);
+  for (const char* helper : {"store", "tail"}) prelude->Use(helper, dtype_);
   out->Open("for (long i = 0; i < {}; ++i)", rows_);
-  out->Line("for (long j = 0; j < {0}; ++j) {1}[i * {0} + j] = {2};", extent_, name_, Element(batch, head, "i", "j"));
+  for (int64_t j = 0; j < extent_; j += prelude->lanes()) {
+    const int64_t live = j + prelude->lanes() <= extent_ ? 0 : extent_ - j;
+    const std::string value = Load(fmt::format("{}_memory + i * {} + {}", name_, stride_, j), live, prelude);
+    const std::string to = fmt::format("{} + i * {} + {}", name_, extent_, j);
+    if (live) {
+      out->Line("store_tail({}, {}, {});", to, value, live);
+    } else {
+      out->Line("store({}, {});", to, value);
+    }
+  }
   out->Close();
 }
 
-void AttentionRows::DefineOutput(const std::string& batch, const std::string& head, SourceWriter* out) const {
-  if (in_place_) out->Line("{}* const {} = {};", type_, name_, Base(batch, head));
+std::string AttentionRows::Load(const std::string& pointer, int64_t live, Prelude* prelude) const {
+  if (narrow()) {
+    prelude->Use(Name(memory_));
+  } else {
+    prelude->Use(live ? "tail" : "load", dtype_);
+  }
+  const std::string suffix = MemorySuffix(memory_);
+  return live ? fmt::format("load{}_tail({}, {})", suffix, pointer, live) : fmt::format("load{}({})", suffix, pointer);
 }
 
-std::string AttentionRows::Element(const std::string& batch, const std::string& head, const std::string& i, const std::string& j) const {
+std::string AttentionRows::Store(const std::string& pointer, const std::string& value, int64_t live, Prelude* prelude) const {
+  if (narrow()) {
+    prelude->Use(Name(memory_));
+  } else {
+    prelude->Use(live ? "tail" : "store", dtype_);
+  }
+  const std::string suffix = MemorySuffix(memory_);
+  return live ? fmt::format("store{}_tail({}, {}, {});", suffix, pointer, value, live) : fmt::format("store{}({}, {});", suffix, pointer, value);
+}
+
+std::string AttentionRows::Place(const std::string& batch, const std::string& head, const std::string& i, const std::string& j) const {
   return fmt::format("({})[{} + {}]", Base(batch, head), DigitsText(operand_->map.dim(2), i), DigitsText(operand_->map.dim(3), j));
+}
+
+std::string AttentionRows::Element(const std::string& batch, const std::string& head, const std::string& i, const std::string& j,
+                                   Prelude* prelude) const {
+  if (!narrow()) return Place(batch, head, i, j);
+  prelude->Use(Name(memory_));
+  return fmt::format("{}_value({})", Name(memory_), Place(batch, head, i, j));
+}
+
+std::string AttentionRows::Assign(const std::string& batch, const std::string& head, const std::string& i, const std::string& j,
+                                  const std::string& value, Prelude* prelude) const {
+  if (!narrow()) return fmt::format("{} = {};", Place(batch, head, i, j), value);
+  prelude->Use(Name(memory_));
+  return fmt::format("{} = {}_bits({});", Place(batch, head, i, j), Name(memory_), value);
 }
 
 }  // namespace athanor

@@ -146,10 +146,9 @@ void AttentionWriter::WriteColumns(const Product& product, int height) {
 
 void AttentionWriter::WriteAhead(const Product& product, int height) {
   if (product.ahead.empty()) return;
-  const int64_t line = 64 / SizeOf(attention_.dtype);
   out_.Open("for (long row = i; row < i + {}; ++row)", height);
   for (const Ahead& ahead : product.ahead) {
-    for (int64_t c = 0; c < ahead.extent; c += line) out_.Line("__builtin_prefetch({} + row * {} + {}, 0, 2);", ahead.pointer, ahead.stride, c);
+    for (int64_t c = 0; c < ahead.extent; c += 64 / ahead.element_bytes) out_.Line("__builtin_prefetch({} + row * {} + {}, 0, 2);", ahead.pointer, ahead.stride, c);
   }
   out_.Close();
 }
@@ -287,14 +286,15 @@ void AttentionWriter::WriteRows(const AttentionRows& to, int64_t rows, int64_t e
                                 const std::string& factor, const std::string& row_offset, const std::string& head) {
   const std::string times = factor.empty() ? "" : " * " + factor;
   out_.Open("for (long i = 0; i < {}; ++i)", rows);
-  if (to.in_place()) {
+  if (to.linear()) {
     ForVectors(extent, [&](int64_t j, int64_t live) {
       const std::string value = LoadText(fmt::format("{} + i * {} + {}", from, from_row, j), 0) + times;
-      out_.Line("{}", StoreText(fmt::format("{} + ({} + i) * {} + {}", to.name(), row_offset, to.stride(), j), value, live));
+      const std::string name = to.name() + (to.in_place() ? "" : "_memory");
+      out_.Line("{}", to.Store(fmt::format("{} + ({} + i) * {} + {}", name, row_offset, to.memory_stride(), j), value, live, &prelude_));
     });
   } else {
-    out_.Line("for (long j = 0; j < {}; ++j) {} = ({})[i * {} + j]{};", extent, to.Element("b", head, fmt::format("({} + i)", row_offset), "j"),
-              from, from_row, times);
+    out_.Line("for (long j = 0; j < {}; ++j) {}", extent, to.Assign("b", head, fmt::format("({} + i)", row_offset), "j",
+              fmt::format("({})[i * {} + j]{}", from, from_row, times), &prelude_));
   }
   out_.Close();
 }

@@ -29,7 +29,7 @@ class AttentionWriter {
   // Rows of the next head that a product fetches into the cache while it computes: row i of the product, row i here.
   struct Ahead {
     std::string pointer;
-    int64_t stride, extent;
+    int64_t stride, extent, element_bytes;
   };
   // A block product: C[rows, columns] (+)= A[rows, steps] * B[steps, columns], in tiles of rows that differ in height by one at most.
   // Texts are C++ expressions; `rows` and `columns` are constants. Columns past the last whole vector of B must be readable unless

@@ -18,10 +18,10 @@ class ForwardGenerator : AttentionWriter {
  public:
   ForwardGenerator(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu)
       : AttentionWriter(plan, schedule, cpu),
-        q_("q", attention_.q, attention_.lq, attention_.d, attention_.dtype),
-        k_("k", attention_.k, attention_.lk, attention_.d, attention_.dtype),
-        v_("v", attention_.v, attention_.lk, attention_.dv, attention_.dtype),
-        y_("y", attention_.y, attention_.lq, attention_.dv, attention_.dtype),
+        q_("q", plan, attention_.q, attention_.lq, attention_.d, attention_.dtype),
+        k_("k", plan, attention_.k, attention_.lk, attention_.d, attention_.dtype),
+        v_("v", plan, attention_.v, attention_.lk, attention_.dv, attention_.dtype),
+        y_("y", plan, attention_.y, attention_.lq, attention_.dv, attention_.dtype),
         block_(std::min(schedule.block_q, attention_.lq)),
         output_row_(RoundUp(attention_.dv, lanes_)) {
     queries_ = RoundUp(block_, lanes_);
@@ -64,10 +64,10 @@ class ForwardGenerator : AttentionWriter {
     DeclareArgs(plan_.args, &out_);
     DefineLive();
     const std::string kv = p.group() == 1 ? "h" : fmt::format("(h / {})", p.group());
-    q_.DefineInput("b", "h", Scratch(copies_[0]), &out_);
-    k_.DefineInput("b", kv, Scratch(copies_[1]), &out_);
-    v_.DefineInput("b", kv, Scratch(copies_[2]), &out_);
-    y_.DefineOutput("b", "h", &out_);
+    q_.DefineInput("b", "h", Scratch(copies_[0]), &prelude_, &out_);
+    k_.DefineInput("b", kv, Scratch(copies_[1]), &prelude_, &out_);
+    v_.DefineInput("b", kv, Scratch(copies_[2]), &prelude_, &out_);
+    if (y_.linear()) y_.DefineMemory("b", "h", &out_);
     if (ahead) DefineNext(kv);
     out_.Line("{0}* const s = {1};", type_, Scratch(scores_));
     out_.Line("{0}* const inverse = {1};", type_, Scratch(inverse_));
@@ -82,13 +82,13 @@ class ForwardGenerator : AttentionWriter {
     out_.Blank();
   }
 
-  Ahead Next(const AttentionRows& rows) const { return {"next_" + rows.name(), rows.stride(), rows.extent()}; }
+  Ahead Next(const AttentionRows& rows) const { return {"next_" + rows.name(), rows.memory_stride(), rows.extent(), SizeOf(rows.memory())}; }
 
   // Whether a task fetches the rows of the next: where it sees a whole head, all lies in place and fits in the cache twice.
   bool FetchesAhead() const {
     const AttentionPlan& p = attention_;
     const bool fits = block_ == p.lq && 2 * 2 * (p.lq + p.lk) * std::max(p.d, p.dv) * SizeOf(p.dtype) < cpu_.l2_bytes * 3 / 4;
-    return fits && q_.in_place() && k_.in_place() && v_.in_place();
+    return fits && q_.linear() && k_.linear() && v_.linear();
   }
 
   void DefineNext(const std::string& kv) {
@@ -99,7 +99,7 @@ class ForwardGenerator : AttentionWriter {
     const std::string next_kv = kv == "h" ? "next_h" : fmt::format("(next_h / {})", p.group());
     for (const AttentionRows* rows : {&q_, &k_, &v_}) {
       const bool of_keys = rows == &k_ || rows == &v_;
-      out_.Line("const {}* const next_{} = {};", type_, rows->name(), rows->Base("next_b", of_keys ? next_kv : "next_h"));
+      out_.Line("auto* const next_{} = {};", rows->name(), rows->Base("next_b", of_keys ? next_kv : "next_h"));
     }
   }
 

@@ -19,20 +19,22 @@ class BackwardGenerator : AttentionWriter {
  public:
   BackwardGenerator(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu)
       : AttentionWriter(plan, schedule, cpu),
-        q_("q", attention_.q, attention_.lq, attention_.d, attention_.dtype),
-        k_("k", attention_.k, attention_.lk, attention_.d, attention_.dtype),
-        v_("v", attention_.v, attention_.lk, attention_.dv, attention_.dtype),
-        y_("y", attention_.y, attention_.lq, attention_.dv, attention_.dtype),
-        dy_("dy", attention_.dy, attention_.lq, attention_.dv, attention_.dtype),
-        dq_{AttentionRows("dq", attention_.dq, attention_.lq, attention_.d, attention_.dtype), attention_.lq, attention_.d},
-        dk_{AttentionRows("dk", attention_.dk, attention_.lk, attention_.d, attention_.dtype), attention_.lk, attention_.d},
-        dv_{AttentionRows("dv", attention_.dv_out, attention_.lk, attention_.dv, attention_.dtype), attention_.lk, attention_.dv},
+        q_("q", plan, attention_.q, attention_.lq, attention_.d, attention_.dtype),
+        k_("k", plan, attention_.k, attention_.lk, attention_.d, attention_.dtype),
+        v_("v", plan, attention_.v, attention_.lk, attention_.dv, attention_.dtype),
+        y_("y", plan, attention_.y, attention_.lq, attention_.dv, attention_.dtype),
+        dy_("dy", plan, attention_.dy, attention_.lq, attention_.dv, attention_.dtype),
+        dq_{AttentionRows("dq", plan, attention_.dq, attention_.lq, attention_.d, attention_.dtype), attention_.lq, attention_.d},
+        dk_{AttentionRows("dk", plan, attention_.dk, attention_.lk, attention_.d, attention_.dtype), attention_.lk, attention_.d},
+        dv_{AttentionRows("dv", plan, attention_.dv_out, attention_.lk, attention_.dv, attention_.dtype), attention_.lk, attention_.dv},
         block_(std::min(schedule.block_k, std::max<int64_t>(attention_.lk, 1))) {}
 
   KernelSource Generate() {
     const AttentionPlan& p = attention_;
     if (p.batch * p.heads * p.lk * p.lq == 0) return Finish({});
-    for (const AttentionRows* rows : {&q_, &k_, &v_, &y_, &dy_}) copies_.push_back(PlaceScratch(rows->scratch_elements()));
+    for (const AttentionRows* rows : {&q_, &k_, &v_, &y_, &dy_}) {
+      copies_.push_back(PlaceScratch(rows == &y_ && y_.linear() ? 0 : rows->scratch_elements()));
+    }
     packed_q_ = PlaceScratch(p.d * queries_);
     packed_dy_ = PlaceScratch(p.dv * queries_);
     p_ = PlaceScratch((block_ + kTallestTile) * queries_);
@@ -68,7 +70,7 @@ class BackwardGenerator : AttentionWriter {
   }
 
   void DefineGradient(const Gradient& gradient, const char* target, const char* head) {
-    gradient.rows.DefineOutput("b", head, &out_);
+    if (gradient.rows.linear()) gradient.rows.DefineMemory("b", head, &out_);
     out_.Line("{}* const {} = {};", type_, target, gradient.direct ? gradient.rows.name() : Scratch(gradient.scratch));
   }
 
@@ -85,8 +87,8 @@ class BackwardGenerator : AttentionWriter {
     out_.Open("for (long task = begin; task < end; ++task)");
     out_.Line("const long {1} = task % {0}, b = task / {0};", p.kv_heads, kv);
     DefineLive();
-    k_.DefineInput("b", kv, Scratch(copies_[1]), &out_);
-    v_.DefineInput("b", kv, Scratch(copies_[2]), &out_);
+    k_.DefineInput("b", kv, Scratch(copies_[1]), &prelude_, &out_);
+    v_.DefineInput("b", kv, Scratch(copies_[2]), &prelude_, &out_);
     DefineGradient(dk_, "to_dk", kv);
     DefineGradient(dv_, "to_dv", kv);
     if (grouped) out_.Open("for (long h = kv * {0}; h < kv * {0} + {0}; ++h)", p.group());
@@ -101,9 +103,13 @@ class BackwardGenerator : AttentionWriter {
   // All that one head of queries does.
   void WriteQueries(int64_t rest) {
     const AttentionPlan& p = attention_;
-    q_.DefineInput("b", "h", Scratch(copies_[0]), &out_);
-    y_.DefineInput("b", "h", Scratch(copies_[3]), &out_);
-    dy_.DefineInput("b", "h", Scratch(copies_[4]), &out_);
+    q_.DefineInput("b", "h", Scratch(copies_[0]), &prelude_, &out_);
+    if (y_.linear()) {
+      y_.DefineMemory("b", "h", &out_);
+    } else {
+      y_.DefineInput("b", "h", Scratch(copies_[3]), &prelude_, &out_);
+    }
+    dy_.DefineInput("b", "h", Scratch(copies_[4]), &prelude_, &out_);
     DefineGradient(dq_, "to_dq", "h");
     out_.Line("pack_q(q, {});", Scratch(packed_q_));
     out_.Line("pack_dy(dy, {});", Scratch(packed_dy_));
@@ -127,20 +133,20 @@ class BackwardGenerator : AttentionWriter {
     StoreGradient(dq_, "to_dq", "h");
   }
 
-  Ahead Next(const AttentionRows& rows) const { return {"next." + rows.name(), rows.stride(), rows.extent()}; }
+  Ahead Next(const AttentionRows& rows) const { return {"next." + rows.name(), rows.memory_stride(), rows.extent(), SizeOf(rows.memory())}; }
 
   // The rows of the next head of queries, if all lie in place and fit in the cache besides this one.
   void PlanAhead() {
     const AttentionPlan& p = attention_;
     const std::vector<const AttentionRows*> all = {&q_, &k_, &v_, &y_, &dy_};
     const bool fits = p.lq == p.lk && block_ == p.lk && 2 * 4 * (p.lq + p.lk) * std::max(p.d, p.dv) * SizeOf(p.dtype) < cpu_.l2_bytes * 3 / 4;
-    if (fits && std::all_of(all.begin(), all.end(), [](const AttentionRows* rows) { return rows->in_place(); })) ahead_ = all;
+    if (fits && std::all_of(all.begin(), all.end(), [](const AttentionRows* rows) { return rows->linear(); })) ahead_ = all;
   }
 
   void WriteNext() {
     out_.Comment("The rows of the next head, fetched on the way");
     out_.Open("struct Next");
-    for (const AttentionRows* rows : ahead_) out_.Line("const {}* {};", type_, rows->name());
+    for (const AttentionRows* rows : ahead_) out_.Line("const {}* {};", MemoryType(rows->memory()), rows->name());
     out_.Close(";");
     out_.Blank();
   }
@@ -172,10 +178,16 @@ class BackwardGenerator : AttentionWriter {
     out_.Line("{} total = {{}};", vector_);
     ForVectors(p.dv, [&](int64_t j, int64_t live) {
       out_.Line("total += {} * {};", LoadText(fmt::format("dy + i * {} + {}", dy_.stride(), j), live),
-                LoadText(fmt::format("y + i * {} + {}", y_.stride(), j), live));
+                LoadY(j, live));
     });
     out_.Line("delta[i] = sum(total);");
     out_.Close();
+  }
+
+  // y is read once, wherever it lies.
+  std::string LoadY(int64_t j, int64_t live) {
+    if (!y_.linear()) return LoadText(fmt::format("y + i * {} + {}", y_.stride(), j), live);
+    return y_.Load(fmt::format("{} + i * {} + {}", y_.in_place() ? "y" : "y_memory", y_.memory_stride(), j), live, &prelude_);
   }
 
   void WriteBlock(int64_t keys, const std::string& name) {

@@ -17,10 +17,10 @@ class DecodeGenerator : AttentionWriter {
  public:
   DecodeGenerator(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu)
       : AttentionWriter(plan, schedule, cpu),
-        q_("q", attention_.q, attention_.lq, attention_.d, attention_.dtype),
-        k_("k", attention_.k, attention_.lk, attention_.d, attention_.dtype),
-        v_("v", attention_.v, attention_.lk, attention_.dv, attention_.dtype),
-        y_("y", attention_.y, attention_.lq, attention_.dv, attention_.dtype),
+        q_("q", plan, attention_.q, attention_.lq, attention_.d, attention_.dtype),
+        k_("k", plan, attention_.k, attention_.lk, attention_.d, attention_.dtype),
+        v_("v", plan, attention_.v, attention_.lk, attention_.dv, attention_.dtype),
+        y_("y", plan, attention_.y, attention_.lq, attention_.dv, attention_.dtype),
         chunk_(std::min(schedule.block_k, std::max<int64_t>(attention_.lk, 1))),
         chunks_(std::max<int64_t>(1, (attention_.lk + chunk_ - 1) / chunk_)),
         rows_(attention_.group() * attention_.lq),
@@ -31,7 +31,8 @@ class DecodeGenerator : AttentionWriter {
   KernelSource Generate() {
     const AttentionPlan& p = attention_;
     if (p.batch * p.heads * p.lq * p.dv == 0) return Finish({});
-    copies_ = {PlaceScratch(q_.scratch_elements()), PlaceScratch(k_.scratch_elements()), PlaceScratch(v_.scratch_elements())};
+    copies_ = {PlaceScratch(q_.scratch_elements()), PlaceScratch(k_.linear() ? 0 : k_.scratch_elements()),
+               PlaceScratch(v_.linear() ? 0 : v_.scratch_elements())};
     queries_at_ = PlaceScratch(rows_ * query_row_);
     scores_at_ = PlaceScratch(rows_ * score_row_);
     WriteBandHelpers();
@@ -47,27 +48,42 @@ class DecodeGenerator : AttentionWriter {
   }
 
  private:
+  // K and V are used where they lie, whatever their dtype, if their rows are linear; else as a copy.
+  std::string Type(const AttentionRows& rows) const { return std::string(rows.linear() ? MemoryType(rows.memory()) : type_); }
+  int64_t Stride(const AttentionRows& rows) const { return rows.linear() ? rows.memory_stride() : rows.stride(); }
+  std::string Pointer(const AttentionRows& rows) const { return rows.name() + (rows.linear() && !rows.in_place() ? "_memory" : ""); }
+  std::string Load(const AttentionRows& rows, const std::string& pointer, int64_t live) {
+    return rows.linear() ? rows.Load(pointer, live, &prelude_) : LoadText(pointer, live);
+  }
+  void Define(const AttentionRows& rows, int64_t copy) {
+    if (rows.linear()) {
+      rows.DefineMemory("b", "kv", &out_);
+    } else {
+      rows.DefineInput("b", "kv", Scratch(copy), &prelude_, &out_);
+    }
+  }
+
   // s[j] = the product of key j and the query: a vector of keys at a time, the lanes of each summed by a transpose.
   void WriteDots() {
     for (const char* helper : {"load", "store", "splat", "transpose"}) Use(helper);
-    out_.Open("INLINE {0} dot(const {1}* k, const {1}* q)", vector_, type_);
+    out_.Open("INLINE {} dot(const {}* k, const {}* q)", vector_, Type(k_), type_);
     std::string sum;
     ForVectors(attention_.d, [&](int64_t c, int64_t live) {
-      sum += fmt::format("{}{} * load(q + {})", sum.empty() ? "" : " + ", LoadText(fmt::format("k + {}", c), live), c);
+      sum += fmt::format("{}{} * load(q + {})", sum.empty() ? "" : " + ", Load(k_, fmt::format("k + {}", c), live), c);
     });
     out_.Line("return {};", sum.empty() ? vector_ + "{}" : sum);
     out_.Close();
     out_.Blank();
     out_.Comment("s[j] = k[j] q for `keys` keys; whole vectors are written");
-    out_.Open("static __attribute__((noinline)) void dots(const {0}* k, const {0}* q, {0}* s, long keys)", type_);
-    out_.Open("for (long j = 0; j < keys; j += {0}, k += {0} * {1})", lanes_, k_.stride());
+    out_.Open("static __attribute__((noinline)) void dots(const {1}* k, const {0}* q, {0}* s, long keys)", type_, Type(k_));
+    out_.Open("for (long j = 0; j < keys; j += {0}, k += {0} * {1})", lanes_, Stride(k_));
     out_.Line("{} r[{}];", vector_, lanes_);
     out_.Open("if (j + {} <= keys)", lanes_);
     out_.Line("#pragma clang loop unroll(full)");
-    out_.Line("for (int l = 0; l < {}; ++l) r[l] = dot(k + l * {}, q);", lanes_, k_.stride());
+    out_.Line("for (int l = 0; l < {}; ++l) r[l] = dot(k + l * {}, q);", lanes_, Stride(k_));
     out_.Close();
     out_.Open("else");
-    out_.Line("for (int l = 0; l < {}; ++l) r[l] = j + l < keys ? dot(k + l * {}, q) : {}{{}};", lanes_, k_.stride(), vector_);
+    out_.Line("for (int l = 0; l < {}; ++l) r[l] = j + l < keys ? dot(k + l * {}, q) : {}{{}};", lanes_, Stride(k_), vector_);
     out_.Close();
     out_.Line("transpose(r);");
     for (int step = 1; step < lanes_; step *= 2) {
@@ -106,13 +122,13 @@ class DecodeGenerator : AttentionWriter {
   void WriteValues() {
     const int64_t vectors = (attention_.dv + lanes_ - 1) / lanes_, most = cpu_.isa == Isa::kAvx512 ? 8 : 4;
     out_.Comment("to = sum over the keys of s[j] v[j]; whole vectors are written");
-    out_.Open("static __attribute__((noinline)) void values(const {0}* s, const {0}* v, long keys, {0}* to)", type_);
+    out_.Open("static __attribute__((noinline)) void values(const {0}* s, const {1}* v, long keys, {0}* to)", type_, Type(v_));
     for (int64_t first = 0; first < vectors; first += most) {
       const int64_t end = std::min(vectors, first + most);
       auto each = [&](const std::function<void(int64_t, const std::string&)>& body) {
         for (int64_t i = first; i < end; ++i) {
           const int64_t c = i * lanes_, live = c + lanes_ <= attention_.dv ? 0 : attention_.dv - c;
-          body(i - first, LoadText(fmt::format("row + {}", c), live));
+          body(i - first, Load(v_, fmt::format("row + {}", c), live));
         }
       };
       out_.OpenBlock();
@@ -128,14 +144,14 @@ class DecodeGenerator : AttentionWriter {
         out_.OpenBlock();
         const int at = *name == 'y';
         out_.Line("const {} e = splat(s[j{}]);", vector_, at ? " + 1" : "");
-        out_.Line("const {}* const row = v + {} * {};", type_, at ? "(j + 1)" : "j", v_.stride());
+        out_.Line("const {}* const row = v + {} * {};", Type(v_), at ? "(j + 1)" : "j", Stride(v_));
         each([&](int64_t i, const std::string& load) { out_.Line("{}{} += e * {};", name, i, load); });
         out_.Close();
       }
       out_.Close();
       out_.Open("if (j < keys)");
       out_.Line("const {} e = splat(s[j]);", vector_);
-      out_.Line("const {}* const row = v + j * {};", type_, v_.stride());
+      out_.Line("const {}* const row = v + j * {};", Type(v_), Stride(v_));
       each([&](int64_t i, const std::string& load) { out_.Line("x{} += e * {};", i, load); });
       out_.Close();
       each([&](int64_t i, const std::string&) { out_.Line("store(to + {}, x{} + y{});", (first + i) * lanes_, i, i); });
@@ -158,8 +174,8 @@ class DecodeGenerator : AttentionWriter {
     DefineLive();
     const std::string keys = ragged() ? "live" : std::to_string(p.lk);
     out_.Line("const long k0 = chunk * {0}, k1 = k0 + {0} < {1} ? k0 + {0} : {1};", chunk_, keys);
-    k_.DefineInput("b", "kv", Scratch(copies_[1]), &out_);
-    v_.DefineInput("b", "kv", Scratch(copies_[2]), &out_);
+    Define(k_, copies_[1]);
+    Define(v_, copies_[2]);
     out_.Comment("The keys [low, high) that each query sees: first all the scores, then all the sums, so that K and V are read one after the other.");
     auto rows = [&](const std::function<void()>& body) {
       out_.Open("for (long row = 0; row < {}; ++row)", rows_);
@@ -175,17 +191,17 @@ class DecodeGenerator : AttentionWriter {
       out_.Close();
     };
     rows([&] {
-      q_.DefineInput("b", "h", Scratch(copies_[0]), &out_);
+      q_.DefineInput("b", "h", Scratch(copies_[0]), &prelude_, &out_);
       out_.Line("{}* const query = queries + row * {};", type_, query_row_);
       ForVectors(p.d, [&](int64_t c, int64_t live) {
         out_.Line("store(query + {}, {}{});", c, LoadText(fmt::format("q + i * {} + {}", q_.stride(), c), live),
                   p.scale == 1 ? "" : " * " + Literal(p.scale, p.dtype));
       });
-      out_.Line("dots(k + low * {}, query, s, high - low);", k_.stride());
+      out_.Line("dots({} + low * {}, query, s, high - low);", Pointer(k_), Stride(k_));
       if (masked()) out_.Line("add_mask(s, {}, i, low, high - low);", HeadAddress(p.mask, "b", "h"));
       out_.Line("softmax(s, high - low, partial + {});", partial_row_ - lanes_);
     });
-    rows([&] { out_.Line("values(s, v + low * {}, high - low, partial);", v_.stride()); });
+    rows([&] { out_.Line("values(s, {} + low * {}, high - low, partial);", Pointer(v_), Stride(v_)); });
     out_.Close();
     out_.Close();
     out_.Blank();
@@ -214,19 +230,22 @@ class DecodeGenerator : AttentionWriter {
               at + 1);
     out_.Comment("No key was seen: zeros.");
     out_.Line("const {} inverse = total == 0 ? 0 : 1 / total;", type_);
-    y_.DefineOutput("b", "h", &out_);
+    if (y_.linear()) y_.DefineMemory("b", "h", &out_);
     const std::string sum = fmt::format("for (long c = 0; c < {0}; ++c) o += v_exp(splat(partial[c * {1} + {2}] - base)) * load(partial + c * {1} + ", chunks_,
                                         step, at);
     out_.Open("for (long j = 0; j < {}; j += {})", p.dv, lanes_);
     out_.Line("{} o = {{}};", vector_);
     out_.Line("{}j);", sum);
     out_.Line("o *= inverse;");
-    if (y_.in_place()) {
-      Use("tail");
-      out_.Line("{0}* const to = y + i * {1} + j;", type_, y_.stride());
-      out_.Line("if (j + {0} <= {1}) store(to, o); else store_tail(to, o, {2});", lanes_, p.dv, p.dv % lanes_);
+    if (y_.linear()) {
+      out_.Line("auto* const to = {} + i * {} + j;", Pointer(y_), y_.memory_stride());
+      if (p.dv % lanes_ == 0) {
+        out_.Line("{}", y_.Store("to", "o", 0, &prelude_));
+      } else {
+        out_.Line("if (j + {} <= {}) {{ {} }} else {{ {} }}", lanes_, p.dv, y_.Store("to", "o", 0, &prelude_), y_.Store("to", "o", p.dv % lanes_, &prelude_));
+      }
     } else {
-      out_.Line("for (long l = 0; l < {0} && j + l < {1}; ++l) {2} = o[l];", lanes_, p.dv, y_.Element("b", "h", "i", "(j + l)"));
+      out_.Line("for (long l = 0; l < {} && j + l < {}; ++l) {}", lanes_, p.dv, y_.Assign("b", "h", "i", "(j + l)", "o[l]", &prelude_));
     }
     out_.Close();
     if (p.lse.arg >= 0) {

@@ -49,7 +49,7 @@ struct AttentionPlan {
   int64_t batch = 1, heads = 1, kv_heads = 1, lq = 1, lk = 1, d = 1, dv = 1;
   double scale = 1;
   int64_t left = -1, right = -1;
-  DType dtype = DType::kF32;
+  DType dtype = DType::kF32;                                 // of the arithmetic; operands may be narrower in memory
   DType mask_dtype = DType::kBool;                           // kBool: false is not seen; else added to the scores
   Operand q, k, v, y, lse;                                   // forward writes y and lse (lse.arg == -1: not wanted)
   Operand mask, lengths;                                     // [batch, heads, lq, lk]; i64 [batch]; arg == -1: none

@@ -12,6 +12,7 @@
 #include "jit/reduction.h"
 #include "jit/storage_planner.h"
 #include "ops/attention.h"
+#include "ops/emit.h"
 #include "ops/error.h"
 #include "ops/op.h"
 
@@ -201,7 +202,7 @@ class PlanBuilder {
     AttentionPlan plan;
     plan.backward = node.outputs.size() >= 3;
     plan.batch = q[0], plan.heads = q[1], plan.lq = q[2], plan.d = q[3], plan.kv_heads = v[1], plan.lk = v[2], plan.dv = v[3];
-    plan.dtype = Desc(node.inputs[at.q]).dtype;
+    plan.dtype = ComputeType(Desc(node.inputs[at.q]).dtype);
     plan.left = Get<int64_t>(node.attrs, "left"), plan.right = Get<int64_t>(node.attrs, "right");
     plan.scale = Get<double>(node.attrs, "scale");
     auto source = [&](int i) { return Source(node.inputs[i], Layout::Contiguous(Desc(node.inputs[i]).shape)); };

@@ -208,7 +208,7 @@ AttentionForm CheckShared(const OpCall& call, const AttentionInputs& at) {
   if (at.mask >= 0) {
     const DType dtype = call.in(at.mask).dtype;
     CheckCore(call, "mask", at.mask,
-              {dtype == DType::kBool || ComputeType(dtype) == q.dtype ? dtype : q.dtype, {form.batch, form.heads, form.lq, form.lk}});
+              {dtype == DType::kBool || ComputeType(dtype) == ComputeType(q.dtype) ? dtype : ComputeType(q.dtype), {form.batch, form.heads, form.lq, form.lk}});
   }
   if (at.lengths >= 0) CheckCore(call, "lengths", at.lengths, {DType::kI64, {form.batch}});
   for (int i = 0; i < 2 && at.seed >= 0; ++i) CheckCore(call, i == 0 ? "seed" : "offset", at.seed + i, {DType::kI64, {}});
@@ -219,7 +219,7 @@ std::vector<TensorDesc> InferCore(const OpCall& call) {
   const AttentionInputs at = AttentionInputsOf(call.op, call.attrs);
   const AttentionForm form = CheckShared(call, at);
   const DType dtype = call.in(at.q).dtype;
-  return {{dtype, {form.batch, form.heads, form.lq, form.dv}}, {dtype, {form.batch, form.heads, form.lq}}};
+  return {{dtype, {form.batch, form.heads, form.lq, form.dv}}, {ComputeType(dtype), {form.batch, form.heads, form.lq}}};
 }
 
 std::vector<TensorDesc> InferBackward(const OpCall& call) {
@@ -229,10 +229,10 @@ std::vector<TensorDesc> InferBackward(const OpCall& call) {
   const TensorDesc y = {dtype, {form.batch, form.heads, form.lq, form.dv}};
   CheckCore(call, "dy", 0, y);
   CheckCore(call, "y", 4, y);
-  CheckCore(call, "lse", 5, {dtype, {form.batch, form.heads, form.lq}});
+  CheckCore(call, "lse", 5, {ComputeType(dtype), {form.batch, form.heads, form.lq}});
   std::vector<TensorDesc> results;
   for (int i = at.q; i < at.q + 3; ++i) results.push_back({dtype, call.in(i).shape});
-  if (call.attr<bool>("mask_gradient")) results.push_back({dtype, {form.batch, form.heads, form.lq, form.lk}});
+  if (call.attr<bool>("mask_gradient")) results.push_back({ComputeType(dtype), {form.batch, form.heads, form.lq, form.lk}});
   return results;
 }
 
@@ -264,7 +264,7 @@ void ReferenceBackward(const OpCall& call, std::span<const HostTensor* const> in
 
 // --- rules on graphs -------------------------------------------------------------------------------------------------
 
-// The core form of a call: its inputs of rank 4, in f32 where they are narrower, and the attributes. Decompose and gradient share it,
+// The core form of a call: its inputs of rank 4 and the attributes. Decompose and gradient share it,
 // so their nodes are equal.
 struct CoreCall {
   Problem problem;
@@ -283,7 +283,7 @@ CoreCall EmitCore(Emit& emit, const Graph& graph, const Node& node) {
   const Problem problem = ProblemOf(graph, node);
   const AttentionForm& form = problem.form;
   const DType dtype = ComputeType(emit.desc(node.inputs[kQuery]).dtype);
-  auto operand = [&](int i, const Shape& shape, int64_t heads) { return emit.Cast(Folded(emit, node.inputs[i], shape, heads), dtype); };
+  auto operand = [&](int i, const Shape& shape, int64_t heads) { return Folded(emit, node.inputs[i], shape, heads); };
   CoreCall call{problem, {}, {}};
   call.inputs = {operand(kQuery, problem.QueryShape(), form.heads), operand(kKey, problem.KeyShape(), form.kv_heads),
                  operand(kValue, problem.ValueShape(), form.kv_heads)};
@@ -308,7 +308,7 @@ std::vector<ValueId> DecomposePublic(Graph& graph, const Node& node) {
   Emit emit(graph);
   const CoreCall call = EmitCore(emit, graph, node);
   const ValueId y = graph.Add("_attention", call.inputs, call.attrs)[0];
-  return {emit.Reshape(emit.Cast(y, emit.desc(node.inputs[kQuery]).dtype), call.problem.ResultShape())};
+  return {emit.Reshape(y, call.problem.ResultShape())};
 }
 
 // The results of the backward of a core call: dq, dk, dv and, with `mask_gradient`, dmask.
@@ -327,7 +327,7 @@ std::vector<ValueId> GradientPublic(Graph& graph, const Node& node, std::span<co
   const CoreCall call = EmitCore(emit, graph, node);
   const Problem& problem = call.problem;
   const std::vector<ValueId> forward = graph.Add("_attention", call.inputs, call.attrs);
-  const ValueId dy = emit.Cast(Folded(emit, grads[0], problem.ResultShape(), problem.form.heads), emit.desc(forward[0]).dtype);
+  const ValueId dy = Folded(emit, grads[0], problem.ResultShape(), problem.form.heads);
   const bool mask_gradient = node.inputs.size() > kMask && wanted[kMask];
   const std::vector<ValueId> d = EmitBackward(graph, call.inputs, call.attrs, dy, forward[0], forward[1], mask_gradient);
   const Shape shapes[] = {problem.QueryShape(), problem.KeyShape(), problem.ValueShape(), problem.MaskShape()};

@@ -17,10 +17,10 @@ namespace athanor {
 // (i32 or i64) keeps the keys j < key_lengths[b], so that a cache may be longer than what is in it; the rest is never read.
 // dropout_p needs seed, and may have offset, i64 scalars: ops/philox.h says which weights are dropped, row being the query's number in
 // [B, Hq, Lq] and column the key.
-// bf16 and f16 are computed in f32.
+// bf16 and f16 are computed in f32, and only stored in their own dtype.
 //
 // It becomes the core ops, on rank 4 [B, H, L, D]; `left` and `right` are the bounds of the band:
-//   _attention(q, k, v, mask?, lengths?, (seed, offset)?; left, right, scale, masked, ragged, dropout_p) -> y [B, Hq, Lq, DV], lse [B, Hq, Lq], the natural logarithm
+//   _attention(q, k, v, mask?, lengths?, (seed, offset)?; left, right, scale, masked, ragged, dropout_p) -> y [B, Hq, Lq, DV], lse [B, Hq, Lq] (in the dtype of the arithmetic), the natural logarithm
 //     of the sum of the exponentials of the scaled, masked scores;
 //   _attention_backward(dy, q, k, v, y, lse, mask?, lengths?, (seed, offset)?; ..., mask_gradient) -> dq, dk, dv, and dmask [B, Hq, Lq, Lk] where asked for.
 // mask is [B, Hq, Lq, Lk], usually through a broadcast view; lengths i64 [B].

@@ -360,17 +360,17 @@ extern "C" void attention_backward(char* const* args, long begin, long end, char
   float* const a8 = (float*)args[8];
   for (long task = begin; task < end; ++task) {
     const long kv = task % 2, b = task / 2;
-    const float* const k = a1 + 0 + 0 + kv * 256;
-    const float* const v = a2 + 0 + 0 + kv * 256;
-    float* const dk = a7 + 0 + 0 + kv * 256;
+    auto* const k = a1 + 0 + 0 + kv * 256;
+    auto* const v = a2 + 0 + 0 + kv * 256;
+    auto* const dk = a7 + 0 + 0 + kv * 256;
     float* const to_dk = dk;
-    float* const dv = a8 + 0 + 0 + kv * 256;
+    auto* const dv = a8 + 0 + 0 + kv * 256;
     float* const to_dv = dv;
     for (long h = kv * 2; h < kv * 2 + 2; ++h) {
-      const float* const q = a0 + 0 + 0 + h * 256;
-      const float* const y = a4 + 0 + 0 + h * 256;
-      const float* const dy = a3 + 0 + 0 + h * 256;
-      float* const dq = a6 + 0 + 0 + h * 256;
+      auto* const q = a0 + 0 + 0 + h * 256;
+      auto* const y = a4 + 0 + 0 + h * 256;
+      auto* const dy = a3 + 0 + 0 + h * 256;
+      auto* const dq = a6 + 0 + 0 + h * 256;
       float* const to_dq = dq;
       pack_q(q, (float*)(scratch + 320));
       pack_dy(dy, (float*)(scratch + 1408));

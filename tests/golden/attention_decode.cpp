@@ -229,8 +229,8 @@ extern "C" void attention_chunks(char* const* args, long begin, long end, char* 
   for (long task = begin; task < end; ++task) {
     const long chunk = task % 3, kv = task / 3 % 2, b = task / 3 / 2;
     const long k0 = chunk * 256, k1 = k0 + 256 < 600 ? k0 + 256 : 600;
-    const float* const k = a1 + 0 + 0 + kv * 9600;
-    const float* const v = a2 + 0 + 0 + kv * 9600;
+    auto* const k = a1 + 0 + 0 + kv * 9600;
+    auto* const v = a2 + 0 + 0 + kv * 9600;
     // The keys [low, high) that each query sees: first all the scores, then all the sums, so that K and V are read
     // one after the other.
     for (long row = 0; row < 2; ++row) {
@@ -238,7 +238,7 @@ extern "C" void attention_chunks(char* const* args, long begin, long end, char* 
       const long low = k0, high = k1;
       float* const s = scores + row * 256;
       float* const partial = (float*)args[4] + (task * 2 + row) * 32;
-      const float* const q = a0 + 0 + 0 + h * 16;
+      auto* const q = a0 + 0 + 0 + h * 16;
       float* const query = queries + row * 16;
       store(query + 0, load(q + i * 16 + 0) * 0.25f);
       dots(k + low * 16, query, s, high - low);
@@ -273,13 +273,13 @@ extern "C" void attention_merge(char* const* args, long begin, long end, char* s
     for (long c = 0; c < 3; ++c) total += v_exp(splat(partial[c * 64 + 16] - base))[0] * partial[c * 64 + 17];
     // No key was seen: zeros.
     const float inverse = total == 0 ? 0 : 1 / total;
-    float* const y = a3 + 0 + 0 + h * 16;
+    auto* const y = a3 + 0 + 0 + h * 16;
     for (long j = 0; j < 16; j += 16) {
       vf32 o = {};
       for (long c = 0; c < 3; ++c) o += v_exp(splat(partial[c * 64 + 16] - base)) * load(partial + c * 64 + j);
       o *= inverse;
-      float* const to = y + i * 16 + j;
-      if (j + 16 <= 16) store(to, o); else store_tail(to, o, 0);
+      auto* const to = y + i * 16 + j;
+      store(to, o);
     }
   }
 }

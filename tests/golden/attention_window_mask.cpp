@@ -305,15 +305,15 @@ static __attribute__((noinline)) void block(char* const* args, long b, long h, l
   const float* const a2 = (const float*)args[2];
   const float* const a3 = (const float*)args[3];
   float* const a4 = (float*)args[4];
-  const float* const q = a0 + 0 + 0 + h * 256;
-  const float* const k = a1 + 0 + 0 + h * 384;
-  const float* const v = a2 + 0 + 0 + h * 384;
-  float* const y = a4 + 0 + 0 + h * 256;
+  auto* const q = a0 + 0 + 0 + h * 256;
+  auto* const k = a1 + 0 + 0 + h * 384;
+  auto* const v = a2 + 0 + 0 + h * 384;
+  auto* const y = a4 + 0 + 0 + h * 256;
   // The rows of the next head are fetched on the way.
   const long after = b * 2 + h + 1 < 2 ? b * 2 + h + 1 : 1, next_b = after / 2, next_h = after % 2;
-  const float* const next_q = a0 + 0 + 0 + next_h * 256;
-  const float* const next_k = a1 + 0 + 0 + next_h * 384;
-  const float* const next_v = a2 + 0 + 0 + next_h * 384;
+  auto* const next_q = a0 + 0 + 0 + next_h * 256;
+  auto* const next_k = a1 + 0 + 0 + next_h * 384;
+  auto* const next_v = a2 + 0 + 0 + next_h * 384;
   float* const s = (float*)(scratch + 1280);
   float* const inverse = (float*)(scratch + 5248);
   pack_q_block(q + q0 * 16, (float*)(scratch + 192));

@@ -74,7 +74,9 @@ void ExpectReference(const Case& c, const Graph& graph, const Options& options) 
   const std::unique_ptr<Executable> executable = Executable::Compile(graph, options);
   const std::vector<HostTensor> actual = RunExecutable(*executable, graph, inputs);
   for (size_t i = 0; i < expected.size(); ++i) {
-    ExpectWithin(actual[i], expected[i], Tolerance(expected[i].desc().dtype), graph.outputs()[i].name);
+    const DType dtype = expected[i].desc().dtype;
+    const double tolerance = dtype == DType::kBF16 ? 1.2e-2 : dtype == DType::kF16 ? 2e-3 : Tolerance(dtype);
+    ExpectWithin(actual[i], expected[i], tolerance, graph.outputs()[i].name);
   }
 }
 
@@ -159,6 +161,21 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"dropped_window", 2, 4, 2, 60, 150, 8, 8, R"(, "window": [9, 3])", "", "", true, 0.4},
                     Case{"dropped_mask", 1, 2, 2, 33, 70, 8, 8, "", "[33, 70]", "float", false, 0.2}),
     [](const auto& info) { return info.param.name; });
+
+// Stored in half precision, computed in f32: no kernel but those of attention.
+TEST(Attention, HalfPrecision) {
+  const Case cases[] = {{"", 2, 3, 3, 37, 41, 16, 16}, {"", 1, 4, 2, 150, 150, 20, 12, kCausal}, {"", 2, 6, 2, 1, 90, 20, 36, "", "", "", true},
+                        {"", 1, 2, 2, 30, 40, 8, 8, "", "[30, 40]", "float"}};
+  for (const Case& c : cases) {
+    for (const char* dtype : {"bf16", "f16"}) {
+      SCOPED_TRACE(fmt::format("{} {} keys", dtype, c.lk));
+      const Graph graph = Attention(c, dtype);
+      ExpectReference(c, graph, {});
+      ExpectReference(c, Gradient(graph), {});
+      EXPECT_EQ(Executable::Compile(graph, {})->report().kernels.size(), 1u);
+    }
+  }
+}
 
 // q, k and v as strided views of one packed projection [B, L, 3, h, d], and the result in the layout of the next product.
 TEST(Attention, ReadsThePackedProjection) {
