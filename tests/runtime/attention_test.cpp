@@ -2,9 +2,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <random>
 
 #include "ops/fragment.h"
 #include "ops/gradient.h"
@@ -193,6 +196,42 @@ TEST(Attention, ReadsThePackedProjection) {
     ExpectEqualsReference(graph, options, 1);
     ExpectEqualsReference(Gradient(graph), options, 2);
     EXPECT_EQ(Executable::Compile(graph, options)->report().kernels.size(), 1u);
+  }
+}
+
+Case RandomCase(uint32_t seed) {
+  std::mt19937 random(seed);
+  auto below = [&](int n) { return static_cast<int>(random() % static_cast<uint32_t>(n)); };
+  Case c;
+  c.batch = 1 + below(2), c.kv_heads = 1 + below(2), c.heads = c.kv_heads * (1 + below(3));
+  c.lq = below(3) == 0 ? 1 + below(4) : 1 + below(150), c.lk = 1 + below(below(2) ? 300 : 60);
+  c.d = 1 + below(70), c.dv = below(2) ? c.d : 1 + below(70);
+  c.ragged = below(4) == 0, c.dropout = below(4) == 0 ? 0.3 : 0;
+  if (below(3) == 0) c.attrs += fmt::format(R"(, "window": [{}, {}])", below(60) - 1, below(60) - 1);
+  if (below(3) == 0) c.attrs += fmt::format(R"(, "scale": {})", below(5) * 0.1 - 0.1);
+  const int mask = below(3);
+  auto part = [&](int extent) { return below(3) ? extent : 1; };
+  if (mask == 0) c.attrs += kCausal;
+  if (mask == 1) c.mask = fmt::format("[{}, {}, {}, {}]", part(c.batch), part(c.heads), part(c.lq), part(c.lk));
+  if (below(2)) c.mask_dtype = "float";
+  return c;
+}
+
+// Whatever combination; ATHANOR_TEST_ATTENTION=FIRST-LAST runs those seeds.
+TEST(Attention, RandomForms) {
+  uint32_t first = 1, last = 12;
+  if (const char* range = std::getenv("ATHANOR_TEST_ATTENTION")) {
+    ASSERT_EQ(std::sscanf(range, "%u-%u", &first, &last), 2);
+  }
+  for (uint32_t seed = first; seed <= last && !testing::Test::HasFailure(); ++seed) {
+    const Case c = RandomCase(seed);
+    const Graph graph = Gradient(Attention(c, seed % 4 == 0 ? "f64" : "f32"));
+    SCOPED_TRACE(fmt::format("seed {}: batch {} heads {}/{} lq {} lk {} d {} dv {} mask {} {} ragged {} dropout {} {}", seed, c.batch, c.heads,
+                             c.kv_heads, c.lq, c.lk, c.d, c.dv, c.mask, c.mask_dtype, c.ragged, c.dropout, c.attrs));
+    Options options;
+    options.threads = 2;
+    if (seed % 3 == 0) options.isa = Isa::kAvx2;
+    ExpectReference(c, graph, options);
   }
 }
 
