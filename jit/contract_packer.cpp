@@ -62,11 +62,11 @@ void ContractPacker::WritePackA() {
   out_->Blank();
 }
 
-// Asks for the vector at hand some steps of k ahead: pieces of rows are too short for the hardware to see where they lead.
-void ContractPacker::Prefetch(const ContractOperand& operand, int k_dim, BodyEmitter* emitter) {
+// Asks for the vector at hand some steps of k ahead: the hardware doesn't see where pieces of rows, or many rows at once, lead.
+void ContractPacker::Prefetch(const ContractOperand& operand, int k_dim, int64_t steps, BodyEmitter* emitter) {
   if (operand.main() == nullptr) return;
   emitter->Push();
-  emitter->SetIndex(k_dim, "(k + 8)");
+  emitter->SetIndex(k_dim, fmt::format("(k + {})", steps));
   out_->Line("__builtin_prefetch({});", emitter->Pointer(*operand.main()));
   emitter->Pop();
 }
@@ -105,7 +105,7 @@ void ContractPacker::WritePanels() {
     out_->Open(fmt::runtime(tail ? "if (m < m1)" : "for (; m + {0} <= m1; m += {0})"), lanes_);
     emitter.Push();
     emitter.SetVector(1, "m", lanes_, tail ? "(m1 - m)" : "");
-    if (!tail) Prefetch(a_, 2, &emitter);
+    if (!tail) Prefetch(a_, 2, 8, &emitter);
     point(tail ? "(m1 - m)" : "");
     emitter.Pop();
     out_->Close();
@@ -229,7 +229,7 @@ void ContractPacker::PackAlongN() {
   auto vector = [&](const std::string& n, const std::string& live, const std::string& at) {
     emitter.Push();
     emitter.SetVector(2, n, lanes_, live);
-    if (live.empty()) Prefetch(b_, 1, &emitter);
+    if (live.empty()) Prefetch(b_, 1, 8, &emitter);
     out_->Line("store({}, {});", at, emitter.Vector(b_.result()));
     emitter.Pop();
   };
@@ -267,6 +267,7 @@ void ContractPacker::PackAlongK() {
       emitter.SetVector(1, "k", lanes_, tail ? "(k1 - k)" : "");
       if (*guard) out_->Line("r[i] = {}{{}};", VectorType(dtype()));
       if (*guard) out_->Line("if ({}) break;", guard);
+      if (!tail) Prefetch(b_, 1, 8 * lanes_, &emitter);
       out_->Line("r[i] = {};", emitter.Vector(b_.result()));
       emitter.Pop();
       out_->Close();

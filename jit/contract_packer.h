@@ -38,7 +38,7 @@ class ContractPacker {
   int64_t SumElements(int64_t rows) const;                   // room for running sums, in panels
 
  private:
-  void Prefetch(const ContractOperand& operand, int k_dim, BodyEmitter* emitter);
+  void Prefetch(const ContractOperand& operand, int k_dim, int64_t steps, BodyEmitter* emitter);
   void WritePanels();
   void WriteRows();
   std::vector<std::vector<int>> Stages() const;

@@ -68,6 +68,11 @@ std::vector<std::pair<int, int>> Tiles(const Facts& facts, const CpuTarget& cpu)
   }
   std::stable_sort(found.begin(), found.end(), [](const auto& x, const auto& y) { return x.first < y.first; });
   std::vector<std::pair<int, int>> tiles;
+  // Few rows are bound by memory: wide tiles read long pieces of B's rows.
+  const int64_t m = facts.contract.m;
+  if (m > 0 && m < 8 && facts.b_in_place && !facts.a_panels) {
+    tiles.emplace_back(m, static_cast<int>(std::min(vectors, (cpu.vector_registers() - 1) / (m + 1))));
+  }
   for (const auto& [cycles, tile] : found) {
     const bool fresh = std::find(tiles.begin(), tiles.end(), tile) == tiles.end();
     if (fresh && tiles.size() < 4 && cycles <= found[0].first + 8) tiles.push_back(tile);
