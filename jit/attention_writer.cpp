@@ -70,6 +70,8 @@ struct Heights {
     const int64_t tiles = std::max<int64_t>(1, (rows + mr - 1) / mr);
     height = static_cast<int>(rows / tiles), tall = rows % tiles, low = tiles - tall;
   }
+  int common() const { return tall > low ? height + 1 : height; }
+
   int height;
   int64_t tall, low;
 };
@@ -83,13 +85,16 @@ std::string AttentionWriter::KernelName(const Product& product, int height, int6
   kernel.nv = static_cast<int>((columns + lanes_ - 1) / lanes_);
   kernel.a_row = product.a_row, kernel.a_step = product.a_step, kernel.b_step = product.b_step, kernel.c_row = product.c_row;
   kernel.b_tail = product.mask_b ? columns % lanes_ : 0;
-  kernel.unroll = 2;
   for (const Microkernel& known : kernels_) {
     if (SameShape(known, kernel)) return known.name;
   }
   kernel.name = fmt::format("tile{}", kernels_.size());
   kernels_.push_back(kernel);
-  WriteMicrokernelCpp(kernel, &prelude_, &out_);
+  // Compiled code is a little faster, but takes most of the time of a compile: it is for the tile that does most of the work. Both
+  // makers compute the same bits.
+  const bool common = height == Heights(product.rows, product.mr).common() && columns == static_cast<int64_t>(product.nv) * lanes_;
+  kernel.unroll = common ? 2 : 4;
+  if (common || !WriteMicrokernelAsmjit(kernel, cpu_.isa, &prelude_, &out_)) WriteMicrokernelCpp(kernel, &prelude_, &out_);
   return kernel.name;
 }
 
