@@ -16,11 +16,12 @@ void WriteDropout(const AttentionPlan& plan, int64_t row, Prelude* prelude, Sour
   const std::string factor = Literal(DropoutFactor(plan.dropout_p), plan.dtype);
   const std::string key = plan.backward ? "k0 + j" : "j", at = fmt::format("(j + t) * {}", row);
   out->Comment(fmt::format("Dropout with probability {}", plan.dropout_p));
-  out->Open("static __attribute__((noinline)) void drop({0}* p, {1}long seed, long offset, long row, {2}long begin, long end)", type,
-            plan.backward ? fmt::format("{}* ds, {} delta, ", type, vector) : "", plan.backward ? "long k0, " : "");
+  out->Open("static __attribute__((noinline)) void drop({0}* p, {1}long seed, long offset, long row, {2}long begin, long end)",
+            type, plan.backward ? fmt::format("{}* ds, {} delta, ", type, vector) : "", plan.backward ? "long k0, " : "");
   const std::string first = plan.backward ? "(k0 + begin) / 4 * 4 - k0" : "begin / 4 * 4";
   out->Open("for (long j = {}; j < end; j += 4)", first);
-  out->Line("vi32 words[4] = {{splat((int)(({}) / 4)), iota_i32() + (int)row, splat((int)offset), splat((int)(offset >> 32))}};", key);
+  out->Line("vi32 words[4] = {{splat((int)(({}) / 4)), iota_i32() + (int)row, splat((int)offset), splat((int)(offset >> 32))}};",
+            key);
   out->Line("philox(words, (unsigned)seed, (unsigned)(seed >> 32));");
   out->Line("#pragma clang loop unroll(full)");
   out->Open("for (int t = 0; t < 4; ++t)");
@@ -32,7 +33,8 @@ void WriteDropout(const AttentionPlan& plan, int64_t row, Prelude* prelude, Sour
   if (plan.backward) {
     const std::string scaled = plan.scale == 1 || plan.dmask.arg >= 0 ? "" : " * " + Literal(plan.scale, plan.dtype);
     out->Comment("Where the weight is zero, dP may not have been computed.");
-    out->Line("store(ds + {0}, weight == 0 ? {1}{{}} : weight * ({2} - delta){3});", at, vector, dropped(fmt::format("load(ds + {})", at)), scaled);
+    out->Line("store(ds + {0}, weight == 0 ? {1}{{}} : weight * ({2} - delta){3});", at, vector,
+              dropped(fmt::format("load(ds + {})", at)), scaled);
   }
   out->Close();
   out->Close();

@@ -5,7 +5,7 @@
 namespace athanor {
 namespace {
 
-bool Side(const Digits& digits, int64_t stride) {            // one step of the index is `stride` elements, everywhere
+bool Side(const Digits& digits, int64_t stride) {  // one step of the index is `stride` elements, everywhere
   const Digits simple = Coalesce(digits);
   return simple.empty() || (simple.size() == 1 && simple[0].stride == stride);
 }
@@ -51,7 +51,8 @@ void WriteTransposed(const AttentionPlan& plan, int64_t row, Prelude* prelude, S
   out->Close();
   out->Line("const long n = keys - j < {0} ? keys - j : {0};", lanes);
   out->Line("for (int l = 0; l < {}; ++l) r[l] = {}{{}};", lanes, VectorType(plan.dtype));
-  out->Line("for (int l = 0; l < queries; ++l) r[l] = {};", Added(plan, fmt::format("load{}_tail({}, n)", suffix, address), true));
+  out->Line("for (int l = 0; l < queries; ++l) r[l] = {};",
+            Added(plan, fmt::format("load{}_tail({}, n)", suffix, address), true));
   out->Line("transpose(r);");
   out->Line("for (int l = 0; l < n; ++l) store({}, {} + r[l]);", scores, Scaled(plan, fmt::format("load({})", scores)));
   out->Close();
@@ -70,8 +71,9 @@ void WriteAddMask(const AttentionPlan& plan, int64_t row, Prelude* prelude, Sour
   if (!suffix.empty()) prelude->Use(suffix.substr(1));
   const Digits &query = plan.mask.map.dim(2), &key = plan.mask.map.dim(3);
   out->Comment("scores[j][l] = scale * scores[j][l] + mask[query + l][key + j]");
-  out->Open("static __attribute__((noinline)) void add_mask({}* scores, const {}* mask, long query, long key, long keys, long queries)",
-            ScalarType(plan.dtype), MemoryType(plan.mask_dtype));
+  out->Open(
+      "static __attribute__((noinline)) void add_mask({}* scores, const {}* mask, long query, long key, long keys, long queries)",
+      ScalarType(plan.dtype), MemoryType(plan.mask_dtype));
   if (Constant(query)) {
     const std::string value = AddedElement(plan, fmt::format("mask + {}", DigitsText(key, "(key + j)")));
     const std::string at = fmt::format("scores + j * {}", row);
@@ -121,22 +123,28 @@ void WriteStoreMaskGradient(const AttentionPlan& plan, int64_t row, Prelude* pre
   for (const char* helper : {"load", "store", "tail", "transpose"}) prelude->Use(helper, plan.dtype);
   const std::string query = DigitsText(plan.dmask.map.dim(2), "(query + l)");
   out->Comment("dmask[query + l][key + j] = ds[j][l], then ds is scaled");
-  out->Open("static __attribute__((noinline)) void store_mask_gradient({0}* ds, {0}* dmask, long query, long key, long keys, long queries)", type);
+  out->Open(
+      "static __attribute__((noinline)) void store_mask_gradient({0}* ds, {0}* dmask, long query, long key, long keys, long "
+      "queries)",
+      type);
   if (Side(plan.dmask.map.dim(3), 1)) {
     out->Open("for (long j = 0; j < keys; j += {})", lanes);
     out->Line("const long n = keys - j < {0} ? keys - j : {0};", lanes);
     out->Line("{0} r[{1}];", VectorType(plan.dtype), lanes);
-    out->Line("for (int l = 0; l < {}; ++l) r[l] = l < n ? load(ds + (j + l) * {}) : {}{{}};", lanes, row, VectorType(plan.dtype));
+    out->Line("for (int l = 0; l < {}; ++l) r[l] = l < n ? load(ds + (j + l) * {}) : {}{{}};", lanes, row,
+              VectorType(plan.dtype));
     out->Line("transpose(r);");
     out->Line("for (int l = 0; l < queries; ++l) store_tail(dmask + {} + key + j, r[l], n);", query);
     out->Close();
   } else {
     out->Open("for (long j = 0; j < keys; ++j)");
-    out->Line("for (long l = 0; l < queries; ++l) dmask[{} + {}] = ds[j * {} + l];", query, DigitsText(plan.dmask.map.dim(3), "(key + j)"), row);
+    out->Line("for (long l = 0; l < queries; ++l) dmask[{} + {}] = ds[j * {} + l];", query,
+              DigitsText(plan.dmask.map.dim(3), "(key + j)"), row);
     out->Close();
   }
   if (plan.scale != 1) {
-    out->Line("for (long j = 0; j < keys; ++j) store(ds + j * {0}, load(ds + j * {0}) * {1});", row, Literal(plan.scale, plan.dtype));
+    out->Line("for (long j = 0; j < keys; ++j) store(ds + j * {0}, load(ds + j * {0}) * {1});", row,
+              Literal(plan.scale, plan.dtype));
   }
   out->Close();
   out->Blank();

@@ -18,9 +18,10 @@ std::string DigitsText(const Digits& digits, const std::string& index) {
   return text.empty() ? "0" : text;
 }
 
-AttentionRows::AttentionRows(std::string name, const KernelPlan& plan, const Operand& operand, int64_t rows, int64_t extent, DType dtype)
+AttentionRows::AttentionRows(std::string name, const KernelPlan& plan, const Operand& operand, int64_t rows, int64_t extent,
+                             DType dtype)
     : name_(std::move(name)), operand_(&operand), rows_(rows), extent_(extent), dtype_(dtype), memory_(dtype) {
-  if (operand.map.rank() != 4) return;                       // an operand that this kernel does not have
+  if (operand.map.rank() != 4) return;  // an operand that this kernel does not have
   memory_ = plan.args[operand.arg].dtype;
   const Digits row = Coalesce(operand.map.dim(2)), element = Coalesce(operand.map.dim(3));
   linear_ = row.size() <= 1 && (element.empty() || (element.size() == 1 && element[0].stride == 1));
@@ -79,11 +80,14 @@ std::string AttentionRows::Store(const std::string& pointer, const std::string& 
     prelude->Use(live ? "tail" : "store", dtype_);
   }
   const std::string suffix = MemorySuffix(memory_);
-  return live ? fmt::format("store{}_tail({}, {}, {});", suffix, pointer, value, live) : fmt::format("store{}({}, {});", suffix, pointer, value);
+  return live ? fmt::format("store{}_tail({}, {}, {});", suffix, pointer, value, live)
+              : fmt::format("store{}({}, {});", suffix, pointer, value);
 }
 
-std::string AttentionRows::Place(const std::string& batch, const std::string& head, const std::string& i, const std::string& j) const {
-  return fmt::format("({})[{} + {}]", Base(batch, head), DigitsText(operand_->map.dim(2), i), DigitsText(operand_->map.dim(3), j));
+std::string AttentionRows::Place(const std::string& batch, const std::string& head, const std::string& i,
+                                 const std::string& j) const {
+  return fmt::format("({})[{} + {}]", Base(batch, head), DigitsText(operand_->map.dim(2), i),
+                     DigitsText(operand_->map.dim(3), j));
 }
 
 std::string AttentionRows::Element(const std::string& batch, const std::string& head, const std::string& i, const std::string& j,

@@ -9,9 +9,9 @@
 
 namespace athanor {
 
-// One operand of attention for one batch and head: rows of elements, of `memory` dtype where they lie and of `dtype` in the arithmetic.
-// Rows are linear when they lie a constant stride apart with unit stride inside; linear rows of the dtype of the arithmetic are used in
-// place, all others are copied to or from scratch.
+// One operand of attention for one batch and head: rows of elements, of `memory` dtype where they lie and of `dtype` in the
+// arithmetic. Rows are linear when they lie a constant stride apart with unit stride inside; linear rows of the dtype of the
+// arithmetic are used in place, all others are copied to or from scratch.
 class AttentionRows {
  public:
   // `name` of the pointer variable; `extent` elements a row.
@@ -23,11 +23,12 @@ class AttentionRows {
   DType memory() const { return memory_; }
   int64_t rows() const { return rows_; }
   int64_t extent() const { return extent_; }
-  int64_t stride() const { return in_place() ? stride_ : extent_; }       // of what DefineInput defines
-  int64_t memory_stride() const { return stride_; }                       // of linear rows
+  int64_t stride() const { return in_place() ? stride_ : extent_; }  // of what DefineInput defines
+  int64_t memory_stride() const { return stride_; }                  // of linear rows
   int64_t scratch_elements() const { return in_place() ? 0 : rows_ * extent_; }
   // Defines the pointer of an operand that is read: into memory, or to `scratch`, filled first.
-  void DefineInput(const std::string& batch, const std::string& head, const std::string& scratch, Prelude* prelude, SourceWriter* out) const;
+  void DefineInput(const std::string& batch, const std::string& head, const std::string& scratch, Prelude* prelude,
+                   SourceWriter* out) const;
   // Defines a pointer into memory, linear() only.
   void DefineMemory(const std::string& batch, const std::string& head, SourceWriter* out) const;
   // A vector at `pointer` into memory, and storing one there; `live` lanes of it, 0: all.
@@ -36,9 +37,10 @@ class AttentionRows {
   // The address of a head's rows.
   std::string Base(const std::string& batch, const std::string& head) const;
   // The scalar at row i, element j, and its assignment.
-  std::string Element(const std::string& batch, const std::string& head, const std::string& i, const std::string& j, Prelude* prelude) const;
-  std::string Assign(const std::string& batch, const std::string& head, const std::string& i, const std::string& j, const std::string& value,
-                     Prelude* prelude) const;
+  std::string Element(const std::string& batch, const std::string& head, const std::string& i, const std::string& j,
+                      Prelude* prelude) const;
+  std::string Assign(const std::string& batch, const std::string& head, const std::string& i, const std::string& j,
+                     const std::string& value, Prelude* prelude) const;
 
  private:
   std::string Place(const std::string& batch, const std::string& head, const std::string& i, const std::string& j) const;

@@ -14,8 +14,8 @@ namespace {
 int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
 bool SameShape(const Microkernel& a, const Microkernel& b) {
-  return a.mr == b.mr && a.nv == b.nv && a.a_row == b.a_row && a.a_step == b.a_step && a.b_step == b.b_step && a.b_tail == b.b_tail &&
-         a.c_row == b.c_row;
+  return a.mr == b.mr && a.nv == b.nv && a.a_row == b.a_row && a.a_step == b.a_step && a.b_step == b.b_step &&
+         a.b_tail == b.b_tail && a.c_row == b.c_row;
 }
 
 }  // namespace
@@ -90,9 +90,10 @@ std::string AttentionWriter::KernelName(const Product& product, int height, int6
   }
   kernel.name = fmt::format("tile{}", kernels_.size());
   kernels_.push_back(kernel);
-  // Compiled code is a little faster, but takes most of the time of a compile: it is for the tile that does most of the work. Both
-  // makers compute the same bits.
-  const bool common = height == Heights(product.rows, product.mr).common() && columns == static_cast<int64_t>(product.nv) * lanes_;
+  // Compiled code is a little faster, but takes most of the time of a compile: it is for the tile that does most of the work.
+  // Both makers compute the same bits.
+  const bool common =
+      height == Heights(product.rows, product.mr).common() && columns == static_cast<int64_t>(product.nv) * lanes_;
   kernel.unroll = common ? 2 : 4;
   if (common || !WriteMicrokernelAsmjit(kernel, cpu_.isa, &prelude_, &out_)) WriteMicrokernelCpp(kernel, &prelude_, &out_);
   return kernel.name;
@@ -105,7 +106,8 @@ void AttentionWriter::Prepare(const Product& product) {
     if (count == 0 || height == 0) continue;
     if (product.columns >= panel) KernelName(product, height, panel);
     if (!product.column_from.empty()) {
-      for (int64_t columns = lanes_; columns < panel && columns <= product.columns; columns += lanes_) KernelName(product, height, columns);
+      for (int64_t columns = lanes_; columns < panel && columns <= product.columns; columns += lanes_)
+        KernelName(product, height, columns);
     } else if (product.columns % panel != 0) {
       KernelName(product, height, product.columns % panel);
     }
@@ -115,8 +117,9 @@ void AttentionWriter::Prepare(const Product& product) {
 void AttentionWriter::WriteTile(const Product& product, int height, int64_t columns) {
   const bool bounded = !product.from.empty();
   auto shift = [&](int64_t step) { return bounded ? fmt::format(" + from * {}", step) : std::string(); };
-  out_.Line("{}({} + i * {}{}, {} + j{}, {} + i * {} + j, {}, {});", KernelName(product, height, columns), product.a, product.a_row,
-            shift(product.a_step), product.b, shift(product.b_step), product.c, product.c_row, bounded ? "to - from" : product.steps, product.first);
+  out_.Line("{}({} + i * {}{}, {} + j{}, {} + i * {} + j, {}, {});", KernelName(product, height, columns), product.a,
+            product.a_row, shift(product.a_step), product.b, shift(product.b_step), product.c, product.c_row,
+            bounded ? "to - from" : product.steps, product.first);
 }
 
 // A row of tiles: whole panels of columns first, then the rest.
@@ -153,7 +156,8 @@ void AttentionWriter::WriteAhead(const Product& product, int height) {
   if (product.ahead.empty()) return;
   out_.Open("for (long row = i; row < i + {}; ++row)", height);
   for (const Ahead& ahead : product.ahead) {
-    for (int64_t c = 0; c < ahead.extent; c += 64 / ahead.element_bytes) out_.Line("__builtin_prefetch({} + row * {} + {}, 0, 2);", ahead.pointer, ahead.stride, c);
+    for (int64_t c = 0; c < ahead.extent; c += 64 / ahead.element_bytes)
+      out_.Line("__builtin_prefetch({} + row * {} + {}, 0, 2);", ahead.pointer, ahead.stride, c);
   }
   out_.Close();
 }
@@ -193,7 +197,8 @@ std::string AttentionWriter::FirstQuery(const std::string& key) const {
 }
 
 std::string AttentionWriter::EndQuery(const std::string& key) const {
-  return attention_.left < 0 ? std::to_string(attention_.lq) : fmt::format("smaller({}, {} + {})", attention_.lq, key, attention_.left + 1);
+  return attention_.left < 0 ? std::to_string(attention_.lq)
+                             : fmt::format("smaller({}, {} + {})", attention_.lq, key, attention_.left + 1);
 }
 
 void AttentionWriter::WriteKeyRanges(const std::string& query, const std::string& origin, const std::string& keys) {
@@ -232,7 +237,8 @@ std::string AttentionWriter::Unseen(const std::string& query, const std::string&
   std::string text;
   const std::string distance = fmt::format("{} + key - ({})", origin, query);
   if (attention_.right >= 0) text = fmt::format("(iota_i32() < (int)({} - {}))", distance, attention_.right);
-  if (attention_.left >= 0) text += fmt::format("{}(iota_i32() > (int)({} + {}))", text.empty() ? "" : " | ", distance, attention_.left);
+  if (attention_.left >= 0)
+    text += fmt::format("{}(iota_i32() > (int)({} + {}))", text.empty() ? "" : " | ", distance, attention_.left);
   return text;
 }
 
@@ -257,8 +263,8 @@ void AttentionWriter::WriteHelpers() {
 void AttentionWriter::DefineLive() {
   if (!ragged()) return;
   const Operand& lengths = attention_.lengths;
-  out_.Line("const long live = bounded(a{}[{} + {}], 0, {});", lengths.arg, lengths.map.offset(), DigitsText(lengths.map.dim(0), "b"),
-            attention_.lk);
+  out_.Line("const long live = bounded(a{}[{} + {}], 0, {});", lengths.arg, lengths.map.offset(),
+            DigitsText(lengths.map.dim(0), "b"), attention_.lk);
 }
 
 void AttentionWriter::WriteTransposedPacking(const std::string& name, int64_t row, int64_t rows, int64_t depth, double factor) {
@@ -295,11 +301,13 @@ void AttentionWriter::WriteRows(const AttentionRows& to, int64_t rows, int64_t e
     ForVectors(extent, [&](int64_t j, int64_t live) {
       const std::string value = LoadText(fmt::format("{} + i * {} + {}", from, from_row, j), 0) + times;
       const std::string name = to.name() + (to.in_place() ? "" : "_memory");
-      out_.Line("{}", to.Store(fmt::format("{} + ({} + i) * {} + {}", name, row_offset, to.memory_stride(), j), value, live, &prelude_));
+      out_.Line("{}", to.Store(fmt::format("{} + ({} + i) * {} + {}", name, row_offset, to.memory_stride(), j), value, live,
+                               &prelude_));
     });
   } else {
-    out_.Line("for (long j = 0; j < {}; ++j) {}", extent, to.Assign("b", head, fmt::format("({} + i)", row_offset), "j",
-              fmt::format("({})[i * {} + j]{}", from, from_row, times), &prelude_));
+    out_.Line("for (long j = 0; j < {}; ++j) {}", extent,
+              to.Assign("b", head, fmt::format("({} + i)", row_offset), "j",
+                        fmt::format("({})[i * {} + j]{}", from, from_row, times), &prelude_));
   }
   out_.Close();
 }

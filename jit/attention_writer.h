@@ -31,28 +31,29 @@ class AttentionWriter {
     std::string pointer;
     int64_t stride, extent, element_bytes;
   };
-  // A block product: C[rows, columns] (+)= A[rows, steps] * B[steps, columns], in tiles of rows that differ in height by one at most.
-  // Texts are C++ expressions; `rows` and `columns` are constants. Columns past the last whole vector of B must be readable unless
-  // `mask_b` is set.
+  // A block product: C[rows, columns] (+)= A[rows, steps] * B[steps, columns], in tiles of rows that differ in height by one at
+  // most. Texts are C++ expressions; `rows` and `columns` are constants. Columns past the last whole vector of B must be readable
+  // unless `mask_b` is set.
   struct Product {
     int64_t rows, columns;
     int mr, nv;
     int64_t a_row, a_step, b_step, c_row;
-    bool mask_b = false;                                     // columns end where B's memory does
-    std::string a, b, c;                                     // pointers at row 0, step 0, column 0
-    std::string steps, first;                                // number of steps; whether C is overwritten
-    // Where scores have a band, over `i` and `last`, the first and the last row of a tile: the steps run from `from` to `to`, and a tile
-    // without steps is left out unless it is the first; columns are those of whole vectors in [column_from, column_to). Empty: all.
+    bool mask_b = false;       // columns end where B's memory does
+    std::string a, b, c;       // pointers at row 0, step 0, column 0
+    std::string steps, first;  // number of steps; whether C is overwritten
+    // Where scores have a band, over `i` and `last`, the first and the last row of a tile: the steps run from `from` to `to`, and
+    // a tile without steps is left out unless it is the first; columns are those of whole vectors in [column_from, column_to).
+    // Empty: all.
     std::string from, to, column_from, column_to;
-    std::string condition;                                   // row tiles for which it does not hold are left out
-    std::vector<Ahead> ahead;                                // fetched row by row on the way
+    std::string condition;     // row tiles for which it does not hold are left out
+    std::vector<Ahead> ahead;  // fetched row by row on the way
   };
   // Writes the micro-kernels that a product needs, before the function that uses it.
   void Prepare(const Product& product);
   void Write(const Product& product);
 
-  // The band of scores in absolute numbers, as C++ text: the first key that a query may see and the one behind the last, the same for the
-  // queries that see a key. `key` and `query` are texts.
+  // The band of scores in absolute numbers, as C++ text: the first key that a query may see and the one behind the last, the same
+  // for the queries that see a key. `key` and `query` are texts.
   std::string FirstKey(const std::string& query) const;
   std::string EndKey(const std::string& query) const;
   std::string FirstQuery(const std::string& key) const;
@@ -63,26 +64,26 @@ class AttentionWriter {
   bool masked() const { return attention_.mask.arg >= 0; }
   // Whether there may be a query that sees no key.
   bool may_see_nothing() const { return masked() || ragged() || attention_.left >= 0; }
-  // Defines for the vector of queries from `query` on, relative to key `origin` and within [0, keys): [low, high), keys that any of them sees,
-  // and [all_low, all_high) inside, keys that all of them see.
+  // Defines for the vector of queries from `query` on, relative to key `origin` and within [0, keys): [low, high), keys that any
+  // of them sees, and [all_low, all_high) inside, keys that all of them see.
   void WriteKeyRanges(const std::string& query, const std::string& origin, const std::string& keys);
-  // Scores are kept as Q K^T, or scaled where there is a mask or the scale is not positive; P = 2^(factor * score - base), the products by the
-  // scale and by log2(e) in one.
+  // Scores are kept as Q K^T, or scaled where there is a mask or the scale is not positive; P = 2^(factor * score - base), the
+  // products by the scale and by log2(e) in one.
   double QueryFactor() const { return !masked() && attention_.scale <= 0 ? attention_.scale : 1; }
   double ExponentFactor() const;
   // Three loops over [low, high), of which the middle one needs no mask: body(masked). The mask of lanes that do not see `key`:
   void ForKeys(const std::function<void(bool)>& body);
   std::string Unseen(const std::string& query, const std::string& origin) const;
   // Helpers for bounds, `add_mask` and `store_mask_gradient`, as far as the plan needs them.
-  void WriteHelpers();                                       // WriteBandHelpers() and the functions of a mask
+  void WriteHelpers();  // WriteBandHelpers() and the functions of a mask
   void WriteBandHelpers();
-  void DefineLive();                                         // `live`, how many keys sequence b has
+  void DefineLive();  // `live`, how many keys sequence b has
 
-  // "static void pack_NAME(const T* x, T* to)": to[d][i] = x[i][d] * factor for `rows` rows of `depth` elements, `row` apart; rows past
-  // the last are zero.
+  // "static void pack_NAME(const T* x, T* to)": to[d][i] = x[i][d] * factor for `rows` rows of `depth` elements, `row` apart;
+  // rows past the last are zero.
   void WriteTransposedPacking(const std::string& name, int64_t row, int64_t rows, int64_t depth, double factor);
 
-  int64_t PlaceScratch(int64_t elements);                    // byte offset
+  int64_t PlaceScratch(int64_t elements);  // byte offset
   std::string Scratch(int64_t offset) const { return fmt::format("({}*)(scratch + {})", type_, offset); }
   // A row-wise loop over whole vectors and a masked rest of `extent` elements: body(at, live).
   template <typename F>
@@ -94,12 +95,12 @@ class AttentionWriter {
   // Rows of `from`, `from_row` elements apart, to an output, each times the scalar text `factor` (over `i`; empty: 1).
   void WriteRows(const AttentionRows& to, int64_t rows, int64_t extent, const std::string& from, int64_t from_row,
                  const std::string& factor, const std::string& row_offset, const std::string& head = "h");
-  std::string Use(const char* helper);                       // asks the prelude; returns the helper's name
+  std::string Use(const char* helper);  // asks the prelude; returns the helper's name
   KernelSource Finish(std::vector<KernelSource::Phase> phases);
 
   // Columns of products over d: as many vectors as a row has, at most 4.
   int OutputVectors(int64_t d) const;
-  int RowsFor(int nv) const;                                 // the tallest tile for nv vectors
+  int RowsFor(int nv) const;  // the tallest tile for nv vectors
 
   const KernelPlan& plan_;
   const AttentionPlan& attention_;
@@ -109,7 +110,7 @@ class AttentionWriter {
   Prelude prelude_;
   SourceWriter out_;
   std::string type_, vector_;
-  int64_t queries_;                                          // lq rounded up to whole tiles: the row length of S^T and packed Q
+  int64_t queries_;  // lq rounded up to whole tiles: the row length of S^T and packed Q
   int64_t scratch_bytes_ = 0;
 
  private:

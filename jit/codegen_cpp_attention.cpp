@@ -12,8 +12,8 @@ namespace {
 
 int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
-// Flash attention in the sense that scores never leave the cache (Dao et al. 2022); a task owns a block of queries of one head and
-// sees all keys at once, so the softmax needs no rescaling.
+// Flash attention in the sense that scores never leave the cache (Dao et al. 2022); a task owns a block of queries of one head
+// and sees all keys at once, so the softmax needs no rescaling.
 class ForwardGenerator : AttentionWriter {
  public:
   ForwardGenerator(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu)
@@ -44,7 +44,8 @@ class ForwardGenerator : AttentionWriter {
     out_.Open("for (long task = begin; task < end; ++task)");
     out_.Line("const long q0 = task % {0} * {1}, head = task / {0}, h = head % {2}, b = head / {2};", blocks, block_, p.heads);
     out_.Line(fmt::runtime(rest == 0 ? "block(args, b, h, q0, scratch);"
-                                     : "q0 + {} <= {} ? block(args, b, h, q0, scratch) : last_block(args, b, h, q0, scratch);"), block_, p.lq);
+                                     : "q0 + {} <= {} ? block(args, b, h, q0, scratch) : last_block(args, b, h, q0, scratch);"),
+              block_, p.lq);
     out_.Close();
     out_.Close();
     return Finish({{"attention", p.batch * p.heads * blocks}});
@@ -82,7 +83,9 @@ class ForwardGenerator : AttentionWriter {
     out_.Blank();
   }
 
-  Ahead Next(const AttentionRows& rows) const { return {"next_" + rows.name(), rows.memory_stride(), rows.extent(), SizeOf(rows.memory())}; }
+  Ahead Next(const AttentionRows& rows) const {
+    return {"next_" + rows.name(), rows.memory_stride(), rows.extent(), SizeOf(rows.memory())};
+  }
 
   // Whether a task fetches the rows of the next: where it sees a whole head, all lies in place and fits in the cache twice.
   bool FetchesAhead() const {
@@ -94,8 +97,8 @@ class ForwardGenerator : AttentionWriter {
   void DefineNext(const std::string& kv) {
     const AttentionPlan& p = attention_;
     out_.Comment("The rows of the next head are fetched on the way.");
-    out_.Line("const long after = b * {0} + h + 1 < {1} ? b * {0} + h + 1 : {2}, next_b = after / {0}, next_h = after % {0};", p.heads,
-              p.batch * p.heads, p.batch * p.heads - 1);
+    out_.Line("const long after = b * {0} + h + 1 < {1} ? b * {0} + h + 1 : {2}, next_b = after / {0}, next_h = after % {0};",
+              p.heads, p.batch * p.heads, p.batch * p.heads - 1);
     const std::string next_kv = kv == "h" ? "next_h" : fmt::format("(next_h / {})", p.group());
     for (const AttentionRows* rows : {&q_, &k_, &v_}) {
       const bool of_keys = rows == &k_ || rows == &v_;
@@ -104,8 +107,14 @@ class ForwardGenerator : AttentionWriter {
   }
 
   Product ScoresProduct(int64_t rows) const {
-    Product product{.rows = attention_.lk, .columns = RoundUp(rows, lanes_), .mr = schedule_.mr, .nv = schedule_.nv,
-                    .a_row = k_.stride(), .a_step = 1, .b_step = queries_, .c_row = queries_};
+    Product product{.rows = attention_.lk,
+                    .columns = RoundUp(rows, lanes_),
+                    .mr = schedule_.mr,
+                    .nv = schedule_.nv,
+                    .a_row = k_.stride(),
+                    .a_step = 1,
+                    .b_step = queries_,
+                    .c_row = queries_};
     product.a = "k", product.b = Scratch(packed_q_), product.c = "s";
     product.steps = std::to_string(attention_.d), product.first = "1";
     if (ragged()) product.condition = "i < live";
@@ -118,8 +127,15 @@ class ForwardGenerator : AttentionWriter {
 
   Product ValuesProduct(int64_t rows) const {
     const int nv = OutputVectors(attention_.dv);
-    Product product{.rows = rows, .columns = attention_.dv, .mr = RowsFor(nv), .nv = nv, .a_row = 1, .a_step = queries_,
-                    .b_step = v_.stride(), .c_row = output_row_, .mask_b = true};
+    Product product{.rows = rows,
+                    .columns = attention_.dv,
+                    .mr = RowsFor(nv),
+                    .nv = nv,
+                    .a_row = 1,
+                    .a_step = queries_,
+                    .b_step = v_.stride(),
+                    .c_row = output_row_,
+                    .mask_b = true};
     product.a = "s", product.b = "v", product.c = Scratch(output_);
     product.steps = std::to_string(attention_.lk), product.first = "1";
     if (banded()) product.from = FirstKey("q0 + i"), product.to = EndKey("q0 + last");
@@ -130,9 +146,11 @@ class ForwardGenerator : AttentionWriter {
   void WriteSoftmax(int64_t rows) {
     const AttentionPlan& p = attention_;
     for (const char* helper : {"load", "store", "splat", "exp2", "log", "arith"}) Use(helper);
-    const std::string factor = Literal(ExponentFactor(), p.dtype), lowest = fmt::format("splat({})", LowestLiteral(p.dtype)), at = fmt::format("column + key * {}", queries_);
+    const std::string factor = Literal(ExponentFactor(), p.dtype), lowest = fmt::format("splat({})", LowestLiteral(p.dtype)),
+                      at = fmt::format("column + key * {}", queries_);
     const int64_t tail = rows % lanes_;
-    const std::string count = tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, rows, tail);
+    const std::string count =
+        tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, rows, tail);
     out_.Open("for (long c = 0; c < {}; c += {})", rows, lanes_);
     out_.Line("{}* const column = s + c;", type_);
     WriteKeyRanges("q0 + c", "0", std::to_string(p.lk));
@@ -150,7 +168,8 @@ class ForwardGenerator : AttentionWriter {
       out_.Line("top = x > top ? x : top;");
     });
     const std::string base = fmt::format("top * {}", factor);
-    out_.Line("const {} base = {};", vector_, may_see_nothing() ? fmt::format("top == {} ? {}{{}} : {}", lowest, vector_, base) : base);
+    out_.Line("const {} base = {};", vector_,
+              may_see_nothing() ? fmt::format("top == {} ? {}{{}} : {}", lowest, vector_, base) : base);
     out_.Line("{} sum = {{}};", vector_);
     out_.Line("#pragma clang loop unroll_count(2)");
     out_.Open("for (long key = low; key < high; ++key)");
@@ -162,7 +181,8 @@ class ForwardGenerator : AttentionWriter {
       out_.Line("drop(column, {}, {}, low, high);", DropoutKey(p), DropoutRow(p, "b", "h", "(q0 + c)"));
     }
     if (banded()) out_.Comment("Tiles of P V reach past the band.");
-    if (p.left >= 0) out_.Line("for (long key = larger(0, low - {}); key < low; ++key) store({}, {}{{}});", kTallestTile, at, vector_);
+    if (p.left >= 0)
+      out_.Line("for (long key = larger(0, low - {}); key < low; ++key) store({}, {}{{}});", kTallestTile, at, vector_);
     if (p.right >= 0 || ragged()) {
       out_.Line("for (long key = high; key < high + {}; ++key) store({}, {}{{}});", kTallestTile, at, vector_);
     }
@@ -170,7 +190,8 @@ class ForwardGenerator : AttentionWriter {
     out_.Line("store(inverse + c, {});", inverse);
     if (p.lse.arg >= 0) {
       out_.Line("const {} lse = madd(base, splat({}), v_log(sum));", vector_, Literal(std::numbers::ln2, p.dtype));
-      out_.Line("for (long l = 0; l < {}; ++l) ({})[{}] = lse[l];", count, HeadAddress(p.lse, "b", "h"), DigitsText(p.lse.map.dim(2), "(q0 + c + l)"));
+      out_.Line("for (long l = 0; l < {}; ++l) ({})[{}] = lse[l];", count, HeadAddress(p.lse, "b", "h"),
+                DigitsText(p.lse.map.dim(2), "(q0 + c + l)"));
     }
     out_.Close();
   }

@@ -14,7 +14,8 @@ int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 // A task owns one head of K and V: for each head of queries that reads it and each block of keys, P is recomputed from the
 // log-sum-exp, then
 //   dV = P^T dO,  dS = P * (dO V^T - rowsum(dO * O)),  dK = dS^T Q,  dQ += dS K.
-// dQ is summed over the blocks of keys in order, dK and dV over the heads of queries, so results do not depend on the number of threads.
+// dQ is summed over the blocks of keys in order, dK and dV over the heads of queries, so results do not depend on the number of
+// threads.
 class BackwardGenerator : AttentionWriter {
  public:
   BackwardGenerator(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu)
@@ -26,7 +27,8 @@ class BackwardGenerator : AttentionWriter {
         dy_("dy", plan, attention_.dy, attention_.lq, attention_.dv, attention_.dtype),
         dq_{AttentionRows("dq", plan, attention_.dq, attention_.lq, attention_.d, attention_.dtype), attention_.lq, attention_.d},
         dk_{AttentionRows("dk", plan, attention_.dk, attention_.lk, attention_.d, attention_.dtype), attention_.lk, attention_.d},
-        dv_{AttentionRows("dv", plan, attention_.dv_out, attention_.lk, attention_.dv, attention_.dtype), attention_.lk, attention_.dv},
+        dv_{AttentionRows("dv", plan, attention_.dv_out, attention_.lk, attention_.dv, attention_.dtype), attention_.lk,
+            attention_.dv},
         block_(std::min(schedule.block_k, std::max<int64_t>(attention_.lk, 1))) {}
 
   KernelSource Generate() {
@@ -115,8 +117,8 @@ class BackwardGenerator : AttentionWriter {
     out_.Line("pack_dy(dy, {});", Scratch(packed_dy_));
     WriteStatistics();
     if (!ahead_.empty()) DefineNext();
-    std::string call = fmt::format("(scratch, k0, q, k + k0 * {}, v + k0 * {}, dy, to_dq, to_dk + k0 * {}, to_dv + k0 * {}", k_.stride(),
-                                   v_.stride(), dk_.stride, dv_.stride);
+    std::string call = fmt::format("(scratch, k0, q, k + k0 * {}, v + k0 * {}, dy, to_dq, to_dk + k0 * {}, to_dv + k0 * {}",
+                                   k_.stride(), v_.stride(), dk_.stride, dv_.stride);
     if (ragged()) call += ", live";
     if (p.group() > 1) call += fmt::format(", h == kv * {}", p.group());
     if (masked()) call += ", " + HeadAddress(p.mask, "b", "h");
@@ -133,13 +135,16 @@ class BackwardGenerator : AttentionWriter {
     StoreGradient(dq_, "to_dq", "h");
   }
 
-  Ahead Next(const AttentionRows& rows) const { return {"next." + rows.name(), rows.memory_stride(), rows.extent(), SizeOf(rows.memory())}; }
+  Ahead Next(const AttentionRows& rows) const {
+    return {"next." + rows.name(), rows.memory_stride(), rows.extent(), SizeOf(rows.memory())};
+  }
 
   // The rows of the next head of queries, if all lie in place and fit in the cache besides this one.
   void PlanAhead() {
     const AttentionPlan& p = attention_;
     const std::vector<const AttentionRows*> all = {&q_, &k_, &v_, &y_, &dy_};
-    const bool fits = p.lq == p.lk && block_ == p.lk && 2 * 4 * (p.lq + p.lk) * std::max(p.d, p.dv) * SizeOf(p.dtype) < cpu_.l2_bytes * 3 / 4;
+    const bool fits =
+        p.lq == p.lk && block_ == p.lk && 2 * 4 * (p.lq + p.lk) * std::max(p.d, p.dv) * SizeOf(p.dtype) < cpu_.l2_bytes * 3 / 4;
     if (fits && std::all_of(all.begin(), all.end(), [](const AttentionRows* rows) { return rows->linear(); })) ahead_ = all;
   }
 
@@ -154,8 +159,8 @@ class BackwardGenerator : AttentionWriter {
   void DefineNext() {
     const AttentionPlan& p = attention_;
     const std::string kv = p.group() == 1 ? "next_h" : fmt::format("(next_h / {})", p.group());
-    out_.Line("const long after = b * {0} + h + 1 < {1} ? b * {0} + h + 1 : {2}, next_b = after / {0}, next_h = after % {0};", p.heads,
-              p.batch * p.heads, p.batch * p.heads - 1);
+    out_.Line("const long after = b * {0} + h + 1 < {1} ? b * {0} + h + 1 : {2}, next_b = after / {0}, next_h = after % {0};",
+              p.heads, p.batch * p.heads, p.batch * p.heads - 1);
     std::string list;
     for (const AttentionRows* rows : ahead_) {
       const bool of_keys = rows == &k_ || rows == &v_;
@@ -172,13 +177,13 @@ class BackwardGenerator : AttentionWriter {
     out_.Line("for (long i = {0}; i < {1}; ++i) lse[i] = delta[i] = 0;", p.lq, queries_);
     out_.Comment("lse to base 2; delta = rowsum(dO * O)");
     out_.Open("for (long i = 0; i < {}; ++i)", p.lq);
-    out_.Line("lse[i] = ({})[{}] * {};", HeadAddress(p.lse, "b", "h"), DigitsText(p.lse.map.dim(2), "i"), Literal(std::numbers::log2e, p.dtype));
+    out_.Line("lse[i] = ({})[{}] * {};", HeadAddress(p.lse, "b", "h"), DigitsText(p.lse.map.dim(2), "i"),
+              Literal(std::numbers::log2e, p.dtype));
     // P is zero for a query that sees nothing, whatever the finite number here.
     if (may_see_nothing()) out_.Line("if (lse[i] == {}) lse[i] = 0;", LowestLiteral(p.dtype));
     out_.Line("{} total = {{}};", vector_);
     ForVectors(p.dv, [&](int64_t j, int64_t live) {
-      out_.Line("total += {} * {};", LoadText(fmt::format("dy + i * {} + {}", dy_.stride(), j), live),
-                LoadY(j, live));
+      out_.Line("total += {} * {};", LoadText(fmt::format("dy + i * {} + {}", dy_.stride(), j), live), LoadY(j, live));
     });
     out_.Line("delta[i] = sum(total);");
     out_.Close();
@@ -201,7 +206,8 @@ class BackwardGenerator : AttentionWriter {
       dv.ahead = {Next(y_)};
     }
     for (const Product* product : {&scores, &products, &dv, &dk, &dq}) Prepare(*product);
-    std::string parameters = fmt::format("char* scratch, long k0, const {0}* q, const {0}* k, const {0}* v, const {0}* dy, {0}* dq, {0}* dk, {0}* dv", type_);
+    std::string parameters = fmt::format(
+        "char* scratch, long k0, const {0}* q, const {0}* k, const {0}* v, const {0}* dy, {0}* dq, {0}* dk, {0}* dv", type_);
     if (ragged()) parameters += ", long live";
     if (attention_.group() > 1) parameters += ", long fresh";
     if (masked()) parameters += fmt::format(", const {}* mask", MemoryType(attention_.mask_dtype));
@@ -228,8 +234,14 @@ class BackwardGenerator : AttentionWriter {
   }
 
   Product Transposed(int64_t keys, int64_t row, int64_t depth, const char* a, int64_t packed, const char* c) const {
-    Product product{.rows = keys, .columns = RoundUp(attention_.lq, lanes_), .mr = schedule_.mr, .nv = schedule_.nv, .a_row = row, .a_step = 1,
-                    .b_step = queries_, .c_row = queries_};
+    Product product{.rows = keys,
+                    .columns = RoundUp(attention_.lq, lanes_),
+                    .mr = schedule_.mr,
+                    .nv = schedule_.nv,
+                    .a_row = row,
+                    .a_step = 1,
+                    .b_step = queries_,
+                    .c_row = queries_};
     product.a = a, product.b = Scratch(packed), product.c = c;
     product.steps = std::to_string(depth), product.first = "1";
     if (ragged()) product.condition = "k0 + i < live";
@@ -240,10 +252,18 @@ class BackwardGenerator : AttentionWriter {
     return product;
   }
 
-  Product KeyGradient(int64_t keys, const char* a, const char* b, int64_t b_step, int64_t depth, const char* c, int64_t c_row) const {
+  Product KeyGradient(int64_t keys, const char* a, const char* b, int64_t b_step, int64_t depth, const char* c,
+                      int64_t c_row) const {
     const int nv = OutputVectors(depth);
-    Product product{.rows = keys, .columns = depth, .mr = RowsFor(nv), .nv = nv, .a_row = queries_, .a_step = 1, .b_step = b_step,
-                    .c_row = c_row, .mask_b = true};
+    Product product{.rows = keys,
+                    .columns = depth,
+                    .mr = RowsFor(nv),
+                    .nv = nv,
+                    .a_row = queries_,
+                    .a_step = 1,
+                    .b_step = b_step,
+                    .c_row = c_row,
+                    .mask_b = true};
     product.a = a, product.b = b, product.c = c;
     product.steps = std::to_string(attention_.lq), product.first = attention_.group() > 1 ? "fresh" : "1";
     if (attention_.left >= 0 || attention_.right >= 0) product.from = FirstQuery("k0 + i"), product.to = EndQuery("k0 + last");
@@ -252,8 +272,15 @@ class BackwardGenerator : AttentionWriter {
 
   Product QueryGradient(int64_t keys) const {
     const int nv = OutputVectors(attention_.d);
-    Product product{.rows = attention_.lq, .columns = attention_.d, .mr = RowsFor(nv), .nv = nv, .a_row = 1, .a_step = queries_,
-                    .b_step = k_.stride(), .c_row = dq_.stride, .mask_b = true};
+    Product product{.rows = attention_.lq,
+                    .columns = attention_.d,
+                    .mr = RowsFor(nv),
+                    .nv = nv,
+                    .a_row = 1,
+                    .a_step = queries_,
+                    .b_step = k_.stride(),
+                    .c_row = dq_.stride,
+                    .mask_b = true};
     product.a = "ds", product.b = "k", product.c = "dq";
     product.steps = std::to_string(keys), product.first = "k0 == 0";
     if (banded()) {
@@ -269,7 +296,8 @@ class BackwardGenerator : AttentionWriter {
     for (const char* helper : {"load", "store", "exp2", "splat", "arith"}) Use(helper);
     const std::string at = fmt::format("key * {} + c", queries_);
     const int64_t tail = p.lq % lanes_;
-    const std::string count = tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, p.lq, tail);
+    const std::string count =
+        tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, p.lq, tail);
     out_.Open("for (long c = 0; c < {}; c += {})", p.lq, lanes_);
     out_.Line("const {0} l = load(lse + c), d = load(delta + c);", vector_);
     WriteKeyRanges("c", "k0", std::to_string(keys));
@@ -280,7 +308,9 @@ class BackwardGenerator : AttentionWriter {
       const std::string e = fmt::format("v_exp2(madd(load(p + {}), splat({}), -l))", at, Literal(ExponentFactor(), p.dtype));
       const std::string gradient = fmt::format("e * (load(ds + {}) - d){}", at, scaled);
       if (masked) out_.Line("const vi32 unseen = {};", Unseen("c", "k0"));
-      auto seen = [&](const std::string& value) { return masked ? fmt::format("select(unseen, {}{{}}, {})", vector_, value) : value; };
+      auto seen = [&](const std::string& value) {
+        return masked ? fmt::format("select(unseen, {}{{}}, {})", vector_, value) : value;
+      };
       out_.Line("const {} e = {};", vector_, seen(e));
       out_.Line("store(p + {}, e);", at);
       if (!drops()) out_.Line("store(ds + {}, {});", at, seen(gradient));
@@ -293,7 +323,8 @@ class BackwardGenerator : AttentionWriter {
     out_.Close();
   }
 
-  // Zeros where products reach past the band: the tiles of a diagonal, keys that a sequence does not have, a whole gradient of the mask.
+  // Zeros where products reach past the band: the tiles of a diagonal, keys that a sequence does not have, a whole gradient of
+  // the mask.
   void WriteMargins(int64_t keys, const std::string& at) {
     const AttentionPlan& p = attention_;
     if (!banded()) return;
@@ -313,7 +344,7 @@ class BackwardGenerator : AttentionWriter {
   Gradient dq_, dk_, dv_;
   int64_t block_;
   std::vector<int64_t> copies_;
-  std::vector<const AttentionRows*> ahead_;                  // all that is read, or none
+  std::vector<const AttentionRows*> ahead_;  // all that is read, or none
   int64_t packed_q_ = 0, packed_dy_ = 0, p_ = 0, ds_ = 0, lse_ = 0, delta_ = 0;
 };
 

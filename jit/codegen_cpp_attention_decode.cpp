@@ -9,10 +9,10 @@ namespace {
 
 int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
-// A few queries against many keys: the time is that of reading K and V once. Keys are split into chunks of a fixed size. In the first
-// phase a task owns a chunk of one head of K and V and does, for all the queries that read it, a softmax of its own, which leaves the
-// largest score, the sum and the weighted sum of V; the second phase merges the chunks of a query in order (Flash-Decoding, Dao et al.
-// 2023), so results do not depend on the number of threads.
+// A few queries against many keys: the time is that of reading K and V once. Keys are split into chunks of a fixed size. In the
+// first phase a task owns a chunk of one head of K and V and does, for all the queries that read it, a softmax of its own, which
+// leaves the largest score, the sum and the weighted sum of V; the second phase merges the chunks of a query in order
+// (Flash-Decoding, Dao et al. 2023), so results do not depend on the number of threads.
 class DecodeGenerator : AttentionWriter {
  public:
   DecodeGenerator(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu)
@@ -42,7 +42,8 @@ class DecodeGenerator : AttentionWriter {
     WriteValues();
     WriteChunks();
     WriteMerge();
-    KernelSource source = Finish({{"attention_chunks", p.batch * p.kv_heads * chunks_}, {"attention_merge", p.batch * p.heads * p.lq}});
+    KernelSource source =
+        Finish({{"attention_chunks", p.batch * p.kv_heads * chunks_}, {"attention_merge", p.batch * p.heads * p.lq}});
     source.temporary_bytes = {p.batch * p.kv_heads * rows_ * chunks_ * partial_row_ * SizeOf(p.dtype)};
     return source;
   }
@@ -51,7 +52,9 @@ class DecodeGenerator : AttentionWriter {
   // K and V are used where they lie, whatever their dtype, if their rows are linear; else as a copy.
   std::string Type(const AttentionRows& rows) const { return std::string(rows.linear() ? MemoryType(rows.memory()) : type_); }
   int64_t Stride(const AttentionRows& rows) const { return rows.linear() ? rows.memory_stride() : rows.stride(); }
-  std::string Pointer(const AttentionRows& rows) const { return rows.name() + (rows.linear() && !rows.in_place() ? "_memory" : ""); }
+  std::string Pointer(const AttentionRows& rows) const {
+    return rows.name() + (rows.linear() && !rows.in_place() ? "_memory" : "");
+  }
   std::string Load(const AttentionRows& rows, const std::string& pointer, int64_t live) {
     return rows.linear() ? rows.Load(pointer, live, &prelude_) : LoadText(pointer, live);
   }
@@ -100,7 +103,9 @@ class DecodeGenerator : AttentionWriter {
   void WriteSoftmax() {
     for (const char* helper : {"exp", "max", "sum", "tail"}) Use(helper);
     const std::string lowest = LowestLiteral(attention_.dtype);
-    out_.Comment("s becomes exp(s - top); top and the sum of s are written behind one another. Lanes past the last key count as minus infinity.");
+    out_.Comment(
+        "s becomes exp(s - top); top and the sum of s are written behind one another. Lanes past the last key count as minus "
+        "infinity.");
     out_.Open("static __attribute__((noinline)) void softmax({0}* s, long keys, {0}* statistics)", type_);
     out_.Line("{} most = splat({});", vector_, lowest);
     out_.Line("for (long j = keys; j % {} != 0; ++j) s[j] = {};", lanes_, lowest);
@@ -176,12 +181,15 @@ class DecodeGenerator : AttentionWriter {
     out_.Line("const long k0 = chunk * {0}, k1 = k0 + {0} < {1} ? k0 + {0} : {1};", chunk_, keys);
     Define(k_, copies_[1]);
     Define(v_, copies_[2]);
-    out_.Comment("The keys [low, high) that each query sees: first all the scores, then all the sums, so that K and V are read one after the other.");
+    out_.Comment(
+        "The keys [low, high) that each query sees: first all the scores, then all the sums, so that K and V are read one after "
+        "the other.");
     auto rows = [&](const std::function<void()>& body) {
       out_.Open("for (long row = 0; row < {}; ++row)", rows_);
       out_.Line("const long h = kv * {} + row / {}, i = row % {};", p.group(), p.lq, p.lq);
       if (banded()) {
-        out_.Line("const long low = bounded({}, k0, larger(k0, k1)), high = bounded({}, low, larger(low, k1));", FirstKey("i"), EndKey("i"));
+        out_.Line("const long low = bounded({}, k0, larger(k0, k1)), high = bounded({}, low, larger(low, k1));", FirstKey("i"),
+                  EndKey("i"));
       } else {
         out_.Line("const long low = k0, high = k1;");
       }
@@ -215,8 +223,8 @@ class DecodeGenerator : AttentionWriter {
     DeclareArgs(plan_.args, &out_);
     out_.Open("for (long task = begin; task < end; ++task)");
     out_.Line("const long i = task % {0}, h = task / {0} % {1}, b = task / {0} / {1};", p.lq, p.heads);
-    const std::string first = fmt::format("((b * {} + h / {}) * {} * {} + h % {} * {} + i) * {}", p.kv_heads, p.group(), chunks_, rows_,
-                                          p.group(), p.lq, partial_row_);
+    const std::string first = fmt::format("((b * {} + h / {}) * {} * {} + h % {} * {} + i) * {}", p.kv_heads, p.group(), chunks_,
+                                          rows_, p.group(), p.lq, partial_row_);
     out_.Line("const {0}* const partial = {1} + {2};", type_, Partials(), first);
     const int64_t step = rows_ * partial_row_, at = partial_row_ - lanes_;
     out_.Line("{} top = {};", type_, lowest);
@@ -226,13 +234,14 @@ class DecodeGenerator : AttentionWriter {
     out_.Close();
     out_.Line("const {} base = top == {} ? 0 : top;", type_, lowest);
     out_.Line("{} total = 0;", type_);
-    out_.Line("for (long c = 0; c < {0}; ++c) total += v_exp(splat(partial[c * {1} + {2}] - base))[0] * partial[c * {1} + {3}];", chunks_, step, at,
-              at + 1);
+    out_.Line("for (long c = 0; c < {0}; ++c) total += v_exp(splat(partial[c * {1} + {2}] - base))[0] * partial[c * {1} + {3}];",
+              chunks_, step, at, at + 1);
     out_.Comment("No key was seen: zeros.");
     out_.Line("const {} inverse = total == 0 ? 0 : 1 / total;", type_);
     if (y_.linear()) y_.DefineMemory("b", "h", &out_);
-    const std::string sum = fmt::format("for (long c = 0; c < {0}; ++c) o += v_exp(splat(partial[c * {1} + {2}] - base)) * load(partial + c * {1} + ", chunks_,
-                                        step, at);
+    const std::string sum =
+        fmt::format("for (long c = 0; c < {0}; ++c) o += v_exp(splat(partial[c * {1} + {2}] - base)) * load(partial + c * {1} + ",
+                    chunks_, step, at);
     out_.Open("for (long j = 0; j < {}; j += {})", p.dv, lanes_);
     out_.Line("{} o = {{}};", vector_);
     out_.Line("{}j);", sum);
@@ -242,10 +251,12 @@ class DecodeGenerator : AttentionWriter {
       if (p.dv % lanes_ == 0) {
         out_.Line("{}", y_.Store("to", "o", 0, &prelude_));
       } else {
-        out_.Line("if (j + {} <= {}) {{ {} }} else {{ {} }}", lanes_, p.dv, y_.Store("to", "o", 0, &prelude_), y_.Store("to", "o", p.dv % lanes_, &prelude_));
+        out_.Line("if (j + {} <= {}) {{ {} }} else {{ {} }}", lanes_, p.dv, y_.Store("to", "o", 0, &prelude_),
+                  y_.Store("to", "o", p.dv % lanes_, &prelude_));
       }
     } else {
-      out_.Line("for (long l = 0; l < {} && j + l < {}; ++l) {}", lanes_, p.dv, y_.Assign("b", "h", "i", "(j + l)", "o[l]", &prelude_));
+      out_.Line("for (long l = 0; l < {} && j + l < {}; ++l) {}", lanes_, p.dv,
+                y_.Assign("b", "h", "i", "(j + l)", "o[l]", &prelude_));
     }
     out_.Close();
     if (p.lse.arg >= 0) {
@@ -258,7 +269,7 @@ class DecodeGenerator : AttentionWriter {
 
   AttentionRows q_, k_, v_, y_;
   int64_t chunk_, chunks_, rows_;
-  int64_t query_row_, score_row_, partial_row_;              // a partial: the sum of V, then the largest score and the sum
+  int64_t query_row_, score_row_, partial_row_;  // a partial: the sum of V, then the largest score and the sum
   std::vector<int64_t> copies_;
   int64_t queries_at_ = 0, scores_at_ = 0;
 };

@@ -35,7 +35,7 @@ Shape Lead(const Shape& shape) { return {shape.begin(), shape.end() - 2}; }
 // The problem of a call, and the leading dimensions that its operands are broadcast to.
 struct Problem {
   AttentionForm form;
-  Shape lead, kv_lead;                                       // of queries (and results), of keys and values
+  Shape lead, kv_lead;  // of queries (and results), of keys and values
 
   Shape QueryShape() const { return Join(lead, {form.lq, form.d}); }
   Shape KeyShape() const { return Join(kv_lead, {form.lk, form.d}); }
@@ -54,8 +54,11 @@ bool Grouped(std::string_view op, const Attrs& attrs, const Shape& q, const Shap
   const int64_t heads = q[q.size() - 3], k_heads = k[k.size() - 3], v_heads = v[v.size() - 3];
   if (!asked) return k_heads == 1 && v_heads == 1 && heads > 1;
   if (k_heads != v_heads || (k_heads == 0 ? heads != 0 : heads % k_heads != 0)) {
-    Fail("{}: enable_gqa is set; query, key and value have {}, {} and {} heads, expected key and value to have as many, and query a "
-         "multiple of that", op, heads, k_heads, v_heads);
+    Fail(
+        "{}: enable_gqa is set; query, key and value have {}, {} and {} heads, expected key and value to have as many, and query "
+        "a "
+        "multiple of that",
+        op, heads, k_heads, v_heads);
   }
   return true;
 }
@@ -63,8 +66,10 @@ bool Grouped(std::string_view op, const Attrs& attrs, const Shape& q, const Shap
 void CheckExtents(std::string_view op, const Shape& q, const Shape& k, const Shape& v) {
   const bool fits = std::min({q.size(), k.size(), v.size()}) >= 2 && k.back() == q.back() && k[k.size() - 2] == v[v.size() - 2];
   if (!fits) {
-    Fail("{}: query, key and value have shapes {}, {} and {}, expected [..., heads, Lq, D], [..., heads, Lk, D] and [..., heads, Lk, DV]",
-         op, ToString(q), ToString(k), ToString(v));
+    Fail(
+        "{}: query, key and value have shapes {}, {} and {}, expected [..., heads, Lq, D], [..., heads, Lk, D] and [..., heads, "
+        "Lk, DV]",
+        op, ToString(q), ToString(k), ToString(v));
   }
 }
 
@@ -85,8 +90,8 @@ Problem ProblemOf(std::string_view op, const Attrs& attrs, const Shape& q, const
   }
   const std::vector<int64_t>& window = Get<std::vector<int64_t>>(attrs, "window");
   if (window.size() != 2 || window[0] < -1 || window[1] < -1) {
-    Fail("{}: window is {}, expected [left, right]: how many keys before and after its own place a query sees, -1 for no bound", op,
-         ToString(window));
+    Fail("{}: window is {}, expected [left, right]: how many keys before and after its own place a query sees, -1 for no bound",
+         op, ToString(window));
   }
   form.left = window[0], form.right = window[1];
   if (Get<bool>(attrs, "is_causal")) form.right = 0;
@@ -104,7 +109,8 @@ Problem ProblemOf(const Graph& graph, const Node& node) {
 void CheckDTypes(std::string_view op, const TensorDesc& q, const TensorDesc& k, const TensorDesc& v) {
   if (!IsFloat(q.dtype)) Fail("{}: query has dtype {}, expected a floating-point one", op, Name(q.dtype));
   if (k.dtype != q.dtype || v.dtype != q.dtype) {
-    Fail("{}: query, key and value have dtypes {}, {} and {}, expected equal ones", op, Name(q.dtype), Name(k.dtype), Name(v.dtype));
+    Fail("{}: query, key and value have dtypes {}, {} and {}, expected equal ones", op, Name(q.dtype), Name(k.dtype),
+         Name(v.dtype));
   }
 }
 
@@ -174,8 +180,16 @@ void ReferencePublic(const OpCall& call, std::span<const HostTensor* const> in, 
 // --- the core ops ----------------------------------------------------------------------------------------------------
 
 AttentionForm CoreForm(const Attrs& attrs, const Shape& q, const Shape& k, const Shape& v) {
-  return {.batch = q[0], .heads = q[1], .kv_heads = k[1], .lq = q[2], .lk = k[2], .d = q[3], .dv = v[3],
-          .left = Get<int64_t>(attrs, "left"), .right = Get<int64_t>(attrs, "right"), .scale = Get<double>(attrs, "scale"),
+  return {.batch = q[0],
+          .heads = q[1],
+          .kv_heads = k[1],
+          .lq = q[2],
+          .lk = k[2],
+          .d = q[3],
+          .dv = v[3],
+          .left = Get<int64_t>(attrs, "left"),
+          .right = Get<int64_t>(attrs, "right"),
+          .scale = Get<double>(attrs, "scale"),
           .dropout_p = Get<double>(attrs, "dropout_p")};
 }
 
@@ -199,16 +213,21 @@ AttentionForm CheckShared(const OpCall& call, const AttentionInputs& at) {
   CheckDTypes(call.op.name, q, k, v);
   const bool ranks = q.shape.size() == 4 && k.shape.size() == 4 && v.shape.size() == 4;
   const bool fits = ranks && k.shape[0] == q.shape[0] && v.shape[0] == q.shape[0] && k.shape[1] == v.shape[1] &&
-                    (k.shape[1] == 0 ? q.shape[1] == 0 : q.shape[1] % k.shape[1] == 0) && k.shape[2] == v.shape[2] && k.shape[3] == q.shape[3];
+                    (k.shape[1] == 0 ? q.shape[1] == 0 : q.shape[1] % k.shape[1] == 0) && k.shape[2] == v.shape[2] &&
+                    k.shape[3] == q.shape[3];
   if (!fits) {
-    Fail("{}: query, key and value have shapes {}, {} and {}, expected [batch, heads, Lq, D], [batch, H, Lk, D] and [batch, H, Lk, DV], "
-         "heads a multiple of H", call.op.name, ToString(q.shape), ToString(k.shape), ToString(v.shape));
+    Fail(
+        "{}: query, key and value have shapes {}, {} and {}, expected [batch, heads, Lq, D], [batch, H, Lk, D] and [batch, H, "
+        "Lk, DV], "
+        "heads a multiple of H",
+        call.op.name, ToString(q.shape), ToString(k.shape), ToString(v.shape));
   }
   const AttentionForm form = CoreForm(call, at);
   if (at.mask >= 0) {
     const DType dtype = call.in(at.mask).dtype;
     CheckCore(call, "mask", at.mask,
-              {dtype == DType::kBool || ComputeType(dtype) == ComputeType(q.dtype) ? dtype : ComputeType(q.dtype), {form.batch, form.heads, form.lq, form.lk}});
+              {dtype == DType::kBool || ComputeType(dtype) == ComputeType(q.dtype) ? dtype : ComputeType(q.dtype),
+               {form.batch, form.heads, form.lq, form.lk}});
   }
   if (at.lengths >= 0) CheckCore(call, "lengths", at.lengths, {DType::kI64, {form.batch}});
   for (int i = 0; i < 2 && at.seed >= 0; ++i) CheckCore(call, i == 0 ? "seed" : "offset", at.seed + i, {DType::kI64, {}});
@@ -300,7 +319,8 @@ CoreCall EmitCore(Emit& emit, const Graph& graph, const Node& node) {
     call.inputs.push_back(node.inputs[kSeed]);
     call.inputs.push_back(given(kOffset) ? node.inputs[kOffset] : emit.Scalar(0, DType::kI64));
   }
-  call.attrs = {{"dropout_p", form.dropout_p}, {"left", form.left}, {"right", form.right}, {"scale", form.scale}, {"masked", masked}, {"ragged", ragged}};
+  call.attrs = {{"dropout_p", form.dropout_p}, {"left", form.left}, {"right", form.right},
+                {"scale", form.scale},         {"masked", masked},  {"ragged", ragged}};
   return call;
 }
 
@@ -312,15 +332,16 @@ std::vector<ValueId> DecomposePublic(Graph& graph, const Node& node) {
 }
 
 // The results of the backward of a core call: dq, dk, dv and, with `mask_gradient`, dmask.
-std::vector<ValueId> EmitBackward(Graph& graph, const std::vector<ValueId>& inputs, Attrs attrs, ValueId dy, ValueId y, ValueId lse,
-                                  bool mask_gradient) {
+std::vector<ValueId> EmitBackward(Graph& graph, const std::vector<ValueId>& inputs, Attrs attrs, ValueId dy, ValueId y,
+                                  ValueId lse, bool mask_gradient) {
   std::vector<ValueId> all = {dy, inputs[0], inputs[1], inputs[2], y, lse};
   all.insert(all.end(), inputs.begin() + 3, inputs.end());
   attrs.emplace("mask_gradient", mask_gradient);
   return graph.Add("_attention_backward", all, std::move(attrs));
 }
 
-std::vector<ValueId> GradientPublic(Graph& graph, const Node& node, std::span<const ValueId> grads, const std::vector<bool>& wanted) {
+std::vector<ValueId> GradientPublic(Graph& graph, const Node& node, std::span<const ValueId> grads,
+                                    const std::vector<bool>& wanted) {
   std::vector<ValueId> result = NoValues(node.inputs.size());
   if (grads[0] == kNone) return result;
   Emit emit(graph);
@@ -339,7 +360,8 @@ std::vector<ValueId> GradientPublic(Graph& graph, const Node& node, std::span<co
   return result;
 }
 
-std::vector<ValueId> GradientCore(Graph& graph, const Node& node, std::span<const ValueId> grads, const std::vector<bool>& wanted) {
+std::vector<ValueId> GradientCore(Graph& graph, const Node& node, std::span<const ValueId> grads,
+                                  const std::vector<bool>& wanted) {
   if (grads[1] != kNone) Fail("_attention: its second output, the log-sum-exp, is not differentiable");
   std::vector<ValueId> result = NoValues(node.inputs.size());
   if (grads[0] == kNone) return result;
@@ -376,9 +398,9 @@ AttentionInputs AttentionInputsOf(const OpDef& core, const Attrs& attrs) {
 
 void RegisterAttentionOps() {
   using Type = AttrSpec::Type;
-  std::vector<AttrSpec> core_attrs = {{"left", Type::kInt, int64_t{-1}}, {"right", Type::kInt, int64_t{-1}}, {"scale", Type::kFloat},
-                                      {"masked", Type::kBool, false}, {"ragged", Type::kBool, false},
-                                      {"dropout_p", Type::kFloat, 0.0}};
+  std::vector<AttrSpec> core_attrs = {{"left", Type::kInt, int64_t{-1}}, {"right", Type::kInt, int64_t{-1}},
+                                      {"scale", Type::kFloat},           {"masked", Type::kBool, false},
+                                      {"ragged", Type::kBool, false},    {"dropout_p", Type::kFloat, 0.0}};
   RegisterOp({.name = "scaled_dot_product_attention",
               .min_inputs = 3,
               .max_inputs = 7,

@@ -16,8 +16,10 @@ struct Row {
   Row(const AttentionForm& form, const AttentionOperands& in, int64_t row)
       : index(row), query(row % form.lq), head(row / form.lq % form.heads), batch(row / form.lq / form.heads) {
     first_key = (batch * form.kv_heads + head / form.group()) * form.lk;
-    if (!in.lengths.empty()) end = std::clamp<int64_t>(static_cast<int64_t>(in.lengths[batch]), 0, form.lk);
-    else end = form.lk;
+    if (!in.lengths.empty())
+      end = std::clamp<int64_t>(static_cast<int64_t>(in.lengths[batch]), 0, form.lk);
+    else
+      end = form.lk;
     if (form.right >= 0) end = std::min(end, query + form.right + 1);
     if (form.left >= 0) begin = std::max<int64_t>(0, query - form.left);
     end = std::max(begin, end);
@@ -35,7 +37,7 @@ struct Row {
     return kept ? DropoutFactor(form.dropout_p) : 0;
   }
 
-  int64_t index, query, head, batch, first_key = 0;          // first_key: row of k and v
+  int64_t index, query, head, batch, first_key = 0;  // first_key: row of k and v
   int64_t begin = 0, end = 0;
 };
 

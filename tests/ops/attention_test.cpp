@@ -24,7 +24,7 @@ HostTensor F64(Shape shape, uint64_t seed) { return RandomTensor(DType::kF64, st
 TEST(Attention, KnownWeights) {
   const HostTensor q = TensorOf(DType::kF64, {1, 2, 1}, {std::log(3.0), 0}), k = TensorOf(DType::kF64, {1, 2, 1}, {0, 1});
   const HostTensor v = TensorOf(DType::kF64, {1, 2, 2}, {0, 4, 8, 4});
-  ExpectValues(ResultsOf({kPublic, {q, k, v}})[0], {6, 4, 4, 4});                              // weights 1:3 and 1:1
+  ExpectValues(ResultsOf({kPublic, {q, k, v}})[0], {6, 4, 4, 4});  // weights 1:3 and 1:1
   ExpectValues(ResultsOf({kPublic, {q, k, v}, {{"is_causal", true}}})[0], {0, 4, 4, 4});
   ExpectValues(ResultsOf({kPublic, {q, k, v}, {{"scale", 0.0}}})[0], {4, 4, 4, 4});
 }
@@ -42,7 +42,8 @@ TEST(Attention, DecompositionsAndGradients) {
   struct Extents {
     int64_t lq, lk, d, dv;
   };
-  for (const Extents& e : {Extents{1, 1, 1, 1}, Extents{3, 3, 4, 4}, Extents{5, 3, 2, 3}, Extents{3, 7, 5, 1}, Extents{1, 6, 3, 3}}) {
+  for (const Extents& e :
+       {Extents{1, 1, 1, 1}, Extents{3, 3, 4, 4}, Extents{5, 3, 2, 3}, Extents{3, 7, 5, 1}, Extents{1, 6, 3, 3}}) {
     for (const bool causal : {false, true}) {
       for (const Shape& lead : {Shape{2}, Shape{2, 3}}) {
         const auto tensor = [&](int64_t rows, int64_t columns, uint64_t seed) {
@@ -75,7 +76,8 @@ TEST(Attention, BackwardReusesTheForwardPass) {
 
 TEST(Attention, HalfPrecisionIsComputedInF32) {
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
-    const OpExample test = {kPublic, {RandomTensor(dtype, {3, 5, 4}, 1), RandomTensor(dtype, {3, 7, 4}, 2), RandomTensor(dtype, {3, 7, 6}, 3)}};
+    const OpExample test = {
+        kPublic, {RandomTensor(dtype, {3, 5, 4}, 1), RandomTensor(dtype, {3, 7, 4}, 2), RandomTensor(dtype, {3, 7, 6}, 3)}};
     ExpectDecomposes(test, 1e-2);
     const Graph core = Decompose(Gradient(GraphOf(test)));
     for (const Node& node : core.nodes()) {
@@ -94,7 +96,8 @@ HostTensor Booleans(Shape shape, uint64_t seed) { return RandomTensor(DType::kBo
 
 TEST(Attention, Masks) {
   const HostTensor q = F64({2, 4, 3, 5}, 1), k = F64({2, 4, 7, 5}, 2), v = F64({2, 4, 7, 6}, 3);
-  for (const Shape& shape : {Shape{3, 7}, Shape{7}, Shape{3, 1}, Shape{2, 1, 3, 7}, Shape{2, 4, 3, 7}, Shape{2, 1, 1, 7}, Shape{4, 1, 7}, Shape{}}) {
+  for (const Shape& shape :
+       {Shape{3, 7}, Shape{7}, Shape{3, 1}, Shape{2, 1, 3, 7}, Shape{2, 4, 3, 7}, Shape{2, 1, 1, 7}, Shape{4, 1, 7}, Shape{}}) {
     SCOPED_TRACE(ToString(shape));
     ExpectAll({kPublic, {q, k, v, F64(shape, 4)}});
     ExpectAll({kPublic, {q, k, v, Booleans(shape, 5)}});
@@ -146,7 +149,8 @@ TEST(Attention, KeysUpToALength) {
 TEST(Attention, Dropout) {
   const HostTensor q = F64({2, 3, 5, 4}, 1), k = F64({2, 3, 6, 4}, 2), v = F64({2, 3, 6, 3}, 3);
   const HostTensor seed = TensorOf(DType::kI64, {}, {12345}), offset = TensorOf(DType::kI64, {}, {7});
-  for (const double p : {0.1, 0.5, 1.0}) ExpectAll({kPublic, {q, k, v, std::nullopt, std::nullopt, seed, offset}, {{"dropout_p", p}}});
+  for (const double p : {0.1, 0.5, 1.0})
+    ExpectAll({kPublic, {q, k, v, std::nullopt, std::nullopt, seed, offset}, {{"dropout_p", p}}});
   ExpectAll({kPublic, {q, k, v, F64({5, 6}, 4), std::nullopt, seed}, {{"dropout_p", 0.3}}});
 
   // Equal scores and v = 1: y is the sum of the weights kept.
@@ -192,7 +196,8 @@ TEST(Attention, Errors) {
   EXPECT_THAT(ErrorOf({kPublic, {q, k, v, std::nullopt, TensorOf(DType::kI64, {2}, {1, 2})}}), HasSubstr("key_lengths"));
   EXPECT_THAT(ErrorOf({kPublic, {q, k, v}, {{"window", std::vector<int64_t>{1}}}}), HasSubstr("window is [1]"));
   EXPECT_THAT(ErrorOf({kPublic, {q, k, v}, {{"dropout_p", 0.1}}}), HasSubstr("there is no seed"));
-  EXPECT_THAT(ErrorOf({kPublic, {q, k, v, std::nullopt, std::nullopt, F64({}, 1)}, {{"dropout_p", 0.1}}}), HasSubstr("seed is f64"));
+  EXPECT_THAT(ErrorOf({kPublic, {q, k, v, std::nullopt, std::nullopt, F64({}, 1)}, {{"dropout_p", 0.1}}}),
+              HasSubstr("seed is f64"));
   EXPECT_THAT(ErrorOf({kPublic, {q, k, v}, {{"dropout_p", 1.5}}}), HasSubstr("dropout_p is 1.5"));
   EXPECT_THAT(ErrorOf({kPublic, {F64({3, 3, 4}, 1), k, v}, {{"enable_gqa", true}}}), HasSubstr("3, 2 and 2 heads"));
 }

@@ -19,30 +19,33 @@ namespace {
 struct Case {
   std::string name;
   int batch = 1, heads = 1, kv_heads = 1, lq = 1, lk = 1, d = 1, dv = 1;
-  std::string attrs = {};                                    // ', "is_causal": true'
-  std::string mask = {};                                     // its shape: "[1, 2]"
+  std::string attrs = {};  // ', "is_causal": true'
+  std::string mask = {};   // its shape: "[1, 2]"
   std::string mask_dtype = "bool";
-  bool ragged = false;                                       // key_lengths
+  bool ragged = false;  // key_lengths
   double dropout = 0;
 };
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
-std::string Input(const char* name, const std::string& dtype, const std::string& shape, const std::string& more = R"(, "grad": true)") {
+std::string Input(const char* name, const std::string& dtype, const std::string& shape,
+                  const std::string& more = R"(, "grad": true)") {
   return fmt::format(R"({{"name": "{}", "dtype": "{}", "shape": {}{}}})", name, dtype, shape, more);
 }
 
 Graph Attention(const Case& c, const std::string& dtype) {
   auto heads = [&](int h, int l, int d) { return fmt::format("[{}, {}, {}, {}]", c.batch, h, l, d); };
-  std::string inputs = Input("q", dtype, heads(c.heads, c.lq, c.d)) + ", " + Input("k", dtype, heads(c.kv_heads, c.lk, c.d)) + ", " +
-                       Input("v", dtype, heads(c.kv_heads, c.lk, c.dv));
+  std::string inputs = Input("q", dtype, heads(c.heads, c.lq, c.d)) + ", " + Input("k", dtype, heads(c.kv_heads, c.lk, c.d)) +
+                       ", " + Input("v", dtype, heads(c.kv_heads, c.lk, c.dv));
   const std::string mask_dtype = c.mask_dtype == "float" ? dtype : c.mask_dtype;
   if (!c.mask.empty()) inputs += ", " + Input("mask", mask_dtype, c.mask, mask_dtype == "bool" ? "" : R"(, "grad": true)");
   if (c.ragged) inputs += ", " + Input("lengths", "i64", fmt::format("[{}]", c.batch), "");
   if (c.dropout > 0) inputs += ", " + Input("seed", "i64", "[]", "") + ", " + Input("offset", "i64", "[]", "");
   return ReadFragment(fmt::format(R"({{"format": "athanor.fragment/1", "name": "attention", "inputs": [{}], "nodes": [{{"op":
       "scaled_dot_product_attention", "inputs": ["q", "k", "v", {}, {}{}], "outputs": ["y"], "attrs": {{"enable_gqa": {}, "dropout_p": {}{}}}}}], "outputs": ["y"]}})",
-      inputs, c.mask.empty() ? "null" : "\"mask\"", c.ragged ? "\"lengths\"" : "null", c.dropout > 0 ? R"(, "seed", "offset")" : "", c.heads != c.kv_heads, c.dropout, c.attrs), "test");
+                                  inputs, c.mask.empty() ? "null" : "\"mask\"", c.ragged ? "\"lengths\"" : "null",
+                                  c.dropout > 0 ? R"(, "seed", "offset")" : "", c.heads != c.kv_heads, c.dropout, c.attrs),
+                      "test");
 }
 
 // Lengths and booleans in their ranges; the first query sees nothing through a boolean mask.
@@ -110,7 +113,8 @@ TEST_P(AttentionCases, SameBitsForAnyNumberOfThreads) {
     const std::unique_ptr<Executable> executable = Executable::Compile(graph, options);
     std::vector<HostTensor> results = RunExecutable(*executable, graph, inputs);
     for (size_t i = 0; i < first.size(); ++i) {
-      EXPECT_EQ(std::memcmp(first[i].data(), results[i].data(), static_cast<size_t>(results[i].elements()) * 4), 0) << graph.outputs()[i].name;
+      EXPECT_EQ(std::memcmp(first[i].data(), results[i].data(), static_cast<size_t>(results[i].elements()) * 4), 0)
+          << graph.outputs()[i].name;
     }
     if (first.empty()) first = std::move(results);
   }
@@ -120,54 +124,68 @@ const char kCausal[] = R"(, "is_causal": true)";
 
 INSTANTIATE_TEST_SUITE_P(
     Sizes, AttentionCases,
-    testing::Values(Case{"one", 1, 1, 1, 1, 1, 1, 1}, Case{"vit", 2, 3, 3, 49, 49, 32, 32}, Case{"vit_causal", 1, 2, 2, 49, 49, 32, 32, kCausal},
-                    Case{"cross", 1, 1, 1, 17, 5, 20, 7}, Case{"cross_causal", 1, 1, 1, 17, 40, 8, 33, kCausal},
-                    Case{"causal", 1, 2, 2, 130, 130, 64, 64, kCausal}, Case{"blocks", 1, 1, 1, 200, 150, 64, 64},
-                    Case{"decode", 1, 1, 1, 1, 300, 64, 64}, Case{"short_causal", 1, 1, 1, 33, 7, 16, 16, kCausal},
-                    Case{"empty", 0, 2, 2, 4, 4, 8, 8}, Case{"no_keys", 1, 2, 2, 4, 0, 8, 8}, Case{"long_causal", 1, 1, 1, 300, 300, 16, 16, kCausal},
+    testing::Values(Case{"one", 1, 1, 1, 1, 1, 1, 1}, Case{"vit", 2, 3, 3, 49, 49, 32, 32},
+                    Case{"vit_causal", 1, 2, 2, 49, 49, 32, 32, kCausal}, Case{"cross", 1, 1, 1, 17, 5, 20, 7},
+                    Case{"cross_causal", 1, 1, 1, 17, 40, 8, 33, kCausal}, Case{"causal", 1, 2, 2, 130, 130, 64, 64, kCausal},
+                    Case{"blocks", 1, 1, 1, 200, 150, 64, 64}, Case{"decode", 1, 1, 1, 1, 300, 64, 64},
+                    Case{"short_causal", 1, 1, 1, 33, 7, 16, 16, kCausal}, Case{"empty", 0, 2, 2, 4, 4, 8, 8},
+                    Case{"no_keys", 1, 2, 2, 4, 0, 8, 8}, Case{"long_causal", 1, 1, 1, 300, 300, 16, 16, kCausal},
                     Case{"wide_heads", 1, 1, 1, 19, 23, 150, 96}),
     [](const auto& info) { return info.param.name; });
 
-INSTANTIATE_TEST_SUITE_P(
-    Masks, AttentionCases,
-    testing::Values(Case{"square", 2, 3, 3, 37, 41, 16, 16, "", "[37, 41]"}, Case{"per_batch", 2, 3, 3, 37, 41, 16, 16, "", "[2, 1, 37, 41]"},
-                    Case{"full", 2, 3, 3, 37, 41, 16, 16, "", "[2, 3, 37, 41]"}, Case{"keys", 2, 3, 3, 37, 41, 16, 16, "", "[2, 1, 1, 41]"},
-                    Case{"queries", 2, 3, 3, 37, 41, 16, 16, "", "[37, 1]", "float"}, Case{"per_head", 2, 3, 3, 37, 41, 16, 16, "", "[3, 37, 41]", "float"},
-                    Case{"added", 2, 3, 3, 37, 41, 16, 16, "", "[37, 41]", "float"}, Case{"added_full", 2, 2, 2, 40, 150, 16, 24, "", "[2, 2, 40, 150]", "float"},
-                    Case{"single", 1, 1, 1, 16, 16, 16, 16, "", "[]", "float"}, Case{"added_f32", 1, 2, 2, 20, 20, 8, 8, "", "[20, 20]", "f32"},
-                    Case{"decode_mask", 2, 2, 2, 1, 77, 16, 16, "", "[2, 1, 1, 77]"}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Masks, AttentionCases,
+                         testing::Values(Case{"square", 2, 3, 3, 37, 41, 16, 16, "", "[37, 41]"},
+                                         Case{"per_batch", 2, 3, 3, 37, 41, 16, 16, "", "[2, 1, 37, 41]"},
+                                         Case{"full", 2, 3, 3, 37, 41, 16, 16, "", "[2, 3, 37, 41]"},
+                                         Case{"keys", 2, 3, 3, 37, 41, 16, 16, "", "[2, 1, 1, 41]"},
+                                         Case{"queries", 2, 3, 3, 37, 41, 16, 16, "", "[37, 1]", "float"},
+                                         Case{"per_head", 2, 3, 3, 37, 41, 16, 16, "", "[3, 37, 41]", "float"},
+                                         Case{"added", 2, 3, 3, 37, 41, 16, 16, "", "[37, 41]", "float"},
+                                         Case{"added_full", 2, 2, 2, 40, 150, 16, 24, "", "[2, 2, 40, 150]", "float"},
+                                         Case{"single", 1, 1, 1, 16, 16, 16, 16, "", "[]", "float"},
+                                         Case{"added_f32", 1, 2, 2, 20, 20, 8, 8, "", "[20, 20]", "f32"},
+                                         Case{"decode_mask", 2, 2, 2, 1, 77, 16, 16, "", "[2, 1, 1, 77]"}),
+                         [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
     Bands, AttentionCases,
-    testing::Values(Case{"sliding", 1, 2, 2, 150, 150, 16, 16, R"(, "window": [20, 0])"}, Case{"both_sides", 1, 2, 2, 90, 70, 16, 16, R"(, "window": [9, 17])"},
-                    Case{"narrow", 1, 2, 2, 70, 90, 16, 16, R"(, "window": [0, 0])"}, Case{"ahead", 1, 1, 1, 70, 90, 8, 8, R"(, "window": [-1, 5])"},
+    testing::Values(Case{"sliding", 1, 2, 2, 150, 150, 16, 16, R"(, "window": [20, 0])"},
+                    Case{"both_sides", 1, 2, 2, 90, 70, 16, 16, R"(, "window": [9, 17])"},
+                    Case{"narrow", 1, 2, 2, 70, 90, 16, 16, R"(, "window": [0, 0])"},
+                    Case{"ahead", 1, 1, 1, 70, 90, 8, 8, R"(, "window": [-1, 5])"},
                     Case{"beyond", 1, 1, 1, 90, 30, 8, 8, R"(, "window": [3, 2])"},
                     Case{"sliding_mask", 1, 2, 2, 90, 70, 16, 16, R"(, "window": [9, 17])", "[90, 70]", "float"},
                     Case{"right_mask", 1, 1, 1, 60, 140, 16, 16, R"(, "window": [-1, 0])", "[60, 140]", "float"},
-                    Case{"lengths", 3, 2, 2, 30, 45, 16, 16, "", "", "", true}, Case{"lengths_causal", 3, 2, 2, 150, 150, 16, 16, kCausal, "", "", true},
+                    Case{"lengths", 3, 2, 2, 30, 45, 16, 16, "", "", "", true},
+                    Case{"lengths_causal", 3, 2, 2, 150, 150, 16, 16, kCausal, "", "", true},
                     Case{"lengths_mask", 3, 2, 2, 30, 150, 16, 16, "", "[30, 150]", "float", true},
                     Case{"lengths_decode", 3, 2, 2, 1, 100, 16, 16, "", "", "", true}),
     [](const auto& info) { return info.param.name; });
 
-INSTANTIATE_TEST_SUITE_P(
-    Groups, AttentionCases,
-    testing::Values(Case{"two", 2, 4, 2, 37, 41, 16, 16}, Case{"causal_four", 1, 8, 2, 65, 65, 16, 20, kCausal}, Case{"shared", 2, 3, 1, 20, 150, 7, 5},
-                    Case{"masked", 2, 4, 2, 33, 140, 16, 16, "", "[2, 4, 33, 140]", "float"}, Case{"decode_group", 2, 6, 2, 1, 90, 32, 32},
-                    Case{"sliding_group", 1, 4, 2, 60, 60, 16, 16, R"(, "window": [7, 0])", "", "", true}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Groups, AttentionCases,
+                         testing::Values(Case{"two", 2, 4, 2, 37, 41, 16, 16},
+                                         Case{"causal_four", 1, 8, 2, 65, 65, 16, 20, kCausal},
+                                         Case{"shared", 2, 3, 1, 20, 150, 7, 5},
+                                         Case{"masked", 2, 4, 2, 33, 140, 16, 16, "", "[2, 4, 33, 140]", "float"},
+                                         Case{"decode_group", 2, 6, 2, 1, 90, 32, 32},
+                                         Case{"sliding_group", 1, 4, 2, 60, 60, 16, 16, R"(, "window": [7, 0])", "", "", true}),
+                         [](const auto& info) { return info.param.name; });
 
-INSTANTIATE_TEST_SUITE_P(
-    Dropout, AttentionCases,
-    testing::Values(Case{"dropped", 2, 3, 3, 37, 41, 16, 16, "", "", "", false, 0.3}, Case{"dropped_causal", 1, 2, 2, 150, 150, 16, 16, kCausal, "", "", false, 0.1},
-                    Case{"dropped_all", 2, 2, 2, 10, 12, 16, 16, "", "", "", false, 1}, Case{"dropped_one_query", 1, 2, 2, 1, 50, 16, 16, "", "", "", false, 0.5},
-                    Case{"dropped_window", 2, 4, 2, 60, 150, 8, 8, R"(, "window": [9, 3])", "", "", true, 0.4},
-                    Case{"dropped_mask", 1, 2, 2, 33, 70, 8, 8, "", "[33, 70]", "float", false, 0.2}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Dropout, AttentionCases,
+                         testing::Values(Case{"dropped", 2, 3, 3, 37, 41, 16, 16, "", "", "", false, 0.3},
+                                         Case{"dropped_causal", 1, 2, 2, 150, 150, 16, 16, kCausal, "", "", false, 0.1},
+                                         Case{"dropped_all", 2, 2, 2, 10, 12, 16, 16, "", "", "", false, 1},
+                                         Case{"dropped_one_query", 1, 2, 2, 1, 50, 16, 16, "", "", "", false, 0.5},
+                                         Case{"dropped_window", 2, 4, 2, 60, 150, 8, 8, R"(, "window": [9, 3])", "", "", true,
+                                              0.4},
+                                         Case{"dropped_mask", 1, 2, 2, 33, 70, 8, 8, "", "[33, 70]", "float", false, 0.2}),
+                         [](const auto& info) { return info.param.name; });
 
 // Stored in half precision, computed in f32: no kernel but those of attention.
 TEST(Attention, HalfPrecision) {
-  const Case cases[] = {{"", 2, 3, 3, 37, 41, 16, 16}, {"", 1, 4, 2, 150, 150, 20, 12, kCausal}, {"", 2, 6, 2, 1, 90, 20, 36, "", "", "", true},
+  const Case cases[] = {{"", 2, 3, 3, 37, 41, 16, 16},
+                        {"", 1, 4, 2, 150, 150, 20, 12, kCausal},
+                        {"", 2, 6, 2, 1, 90, 20, 36, "", "", "", true},
                         {"", 1, 2, 2, 30, 40, 8, 8, "", "[30, 40]", "float"}};
   for (const Case& c : cases) {
     for (const char* dtype : {"bf16", "f16"}) {
@@ -190,7 +208,9 @@ TEST(Attention, ReadsThePackedProjection) {
       {{"op": "unbind", "inputs": ["p"], "outputs": ["q", "k", "v"]}},
       {{"op": "scaled_dot_product_attention", "inputs": ["q", "k", "v"], "outputs": ["a"], "attrs": {{"is_causal": {}}}}},
       {{"op": "transpose", "inputs": ["a"], "outputs": ["t"], "attrs": {{"dim0": 1, "dim1": 2}}}},
-      {{"op": "reshape", "inputs": ["t"], "outputs": ["y"], "attrs": {{"shape": [2, 37, 20]}}}}], "outputs": ["y"]}})", causal), "test");
+      {{"op": "reshape", "inputs": ["t"], "outputs": ["y"], "attrs": {{"shape": [2, 37, 20]}}}}], "outputs": ["y"]}})",
+                                                 causal),
+                                     "test");
     Options options;
     options.threads = 2;
     ExpectEqualsReference(graph, options, 1);
@@ -226,8 +246,9 @@ TEST(Attention, RandomForms) {
   for (uint32_t seed = first; seed <= last && !testing::Test::HasFailure(); ++seed) {
     const Case c = RandomCase(seed);
     const Graph graph = Gradient(Attention(c, seed % 4 == 0 ? "f64" : "f32"));
-    SCOPED_TRACE(fmt::format("seed {}: batch {} heads {}/{} lq {} lk {} d {} dv {} mask {} {} ragged {} dropout {} {}", seed, c.batch, c.heads,
-                             c.kv_heads, c.lq, c.lk, c.d, c.dv, c.mask, c.mask_dtype, c.ragged, c.dropout, c.attrs));
+    SCOPED_TRACE(fmt::format("seed {}: batch {} heads {}/{} lq {} lk {} d {} dv {} mask {} {} ragged {} dropout {} {}", seed,
+                             c.batch, c.heads, c.kv_heads, c.lq, c.lk, c.d, c.dv, c.mask, c.mask_dtype, c.ragged, c.dropout,
+                             c.attrs));
     Options options;
     options.threads = 2;
     if (seed % 3 == 0) options.isa = Isa::kAvx2;
@@ -250,7 +271,8 @@ TEST(Attention, DoesNotReadBeyondALength) {
     }
     const std::unique_ptr<Executable> executable = Executable::Compile(graph, {});
     const std::vector<HostTensor> actual = RunExecutable(*executable, graph, inputs);
-    for (size_t i = 0; i < expected.size(); ++i) EXPECT_LE(RelativeError(expected[i], actual[i]), 3e-5) << graph.outputs()[i].name;
+    for (size_t i = 0; i < expected.size(); ++i)
+      EXPECT_LE(RelativeError(expected[i], actual[i]), 3e-5) << graph.outputs()[i].name;
   }
 }
 
