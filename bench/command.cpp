@@ -112,7 +112,7 @@ int Bench(const Arguments& a) {
 void AddBench(CLI::App& program, int* status) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand("bench", "Measures fragments against the peak of this machine and checks their results");
-  command->add_option("FRAGMENT", arguments->fragments, "Fragment files, or folders of them")->required();
+  command->add_option("FRAGMENT", arguments->fragments, "Fragment files, folders of them, or model:NAME")->required();
   command->add_flag("--grad", arguments->grad, "With gradients; a name that ends in .train asks for them itself");
   command->add_option("--mode", arguments->mode, "What to do")->check(CLI::IsMember({"perf", "correctness", "list"}));
   command->add_option("--threads", arguments->threads, "Threads; all cores when not given")->check(CLI::Range(1, 1024));

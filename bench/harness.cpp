@@ -9,8 +9,8 @@
 
 #include <benchmark/benchmark.h>
 
+#include "bench/models/registry.h"
 #include "ops/error.h"
-#include "ops/fragment.h"
 #include "ops/gradient.h"
 #include "ops/host_tensor.h"
 #include "ops/reference.h"
@@ -29,7 +29,7 @@ double MillisecondsSince(std::chrono::steady_clock::time_point start) {
 // A compiled fragment with its data.
 class Subject {
  public:
-  Subject(const Case& item, const Options& options) : graph_(LoadFragment(item.path)) {
+  Subject(const Case& item, const Options& options) : graph_(models::LoadGraph(item.path, item.grad)) {
     forward_flops_ = CountFlops(graph_, item.grad);
     bytes_ = CountBytes(graph_, item.grad);
     if (item.grad) graph_ = Gradient(graph_);
@@ -133,7 +133,7 @@ void Time(std::vector<Result>* results, std::vector<std::unique_ptr<Subject>>& s
 std::vector<Case> FindCases(const std::vector<std::string>& paths, bool grad) {
   std::vector<Case> cases;
   auto add = [&](const std::filesystem::path& path) {
-    const std::string name = path.stem().string();
+    const std::string name = models::IsModel(path.string()) ? path.string().substr(models::kModelPrefix.size()) : path.stem().string();
     cases.push_back({name, path.string(), grad || name.find(".train") != std::string::npos});
   };
   for (const std::string& path : paths) {

@@ -43,7 +43,7 @@ struct Settings {
   double min_seconds = 0.05;                                 // of each repetition
 };
 
-// The fragments named by files, or all in a folder when a path is one. A name that ends in ".train" asks for gradients.
+// The fragments named by files, models (bench/models/registry.h), or all in a folder when a path is one. A name that ends in ".train" asks for gradients.
 std::vector<Case> FindCases(const std::vector<std::string>& paths, bool grad);
 
 // Measures with Google Benchmark: the repetitions of all cases interleaved at random, so that a slow moment of the machine hits

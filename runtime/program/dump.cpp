@@ -4,9 +4,9 @@
 #include <fstream>
 #include <memory>
 
+#include "bench/models/registry.h"
 #include "jit/compiler.h"
 #include "ops/error.h"
-#include "ops/fragment.h"
 #include "ops/gradient.h"
 #include "runtime/executable.h"
 #include "runtime/program/commands.h"
@@ -27,7 +27,7 @@ void Write(const std::filesystem::path& path, const std::string& text) {
 
 void Dump(const Arguments& a) {
   if (a.target != "cpu") Fail("target {}: this build compiles fragments for the CPU only", a.target);
-  const Graph forward = LoadFragment(a.fragment);
+  const Graph forward = models::LoadGraph(a.fragment, a.grad);
   const Options options = ProgramOptions(0);
   const auto executable = Executable::Compile(a.grad ? Gradient(forward) : forward, options);
   CpuTarget cpu = DetectCpu();
@@ -55,7 +55,7 @@ void Dump(const Arguments& a) {
 void AddDump(CLI::App& program, int* status) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand("dump", "Writes the generated sources, their LLVM IR and assembly");
-  command->add_option("FRAGMENT", arguments->fragment, "Fragment file")->required();
+  command->add_option("FRAGMENT", arguments->fragment, "Fragment file or model:NAME")->required();
   command->add_flag("--grad", arguments->grad, "With gradients");
   command->add_option("--target", arguments->target, "Of the code")->required()->check(CLI::IsMember({"cpu", "cuda", "cuda-emulator"}));
   command->add_option("--out", arguments->out, "Folder, made where absent")->required();

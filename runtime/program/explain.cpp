@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ops/fragment.h"
+#include "bench/models/registry.h"
 #include "ops/gradient.h"
 #include "runtime/executable.h"
 #include "runtime/machine_peak.h"
@@ -28,7 +28,7 @@ double ComputeShare(const KernelReport& kernel, const MachinePeak& peak) {
 }
 
 void Explain(const Arguments& a) {
-  const Graph forward = LoadFragment(a.fragment);
+  const Graph forward = models::LoadGraph(a.fragment, a.grad);
   const Graph graph = a.grad ? Gradient(forward) : forward;
   const auto executable = Executable::Compile(graph, ProgramOptions(a.threads));
   const Report& report = executable->report();
@@ -70,7 +70,7 @@ void Explain(const Arguments& a) {
 void AddExplain(CLI::App& program, int* status) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand("explain", "The kernels that a fragment compiles to, and why");
-  command->add_option("FRAGMENT", arguments->fragment, "Fragment file")->required();
+  command->add_option("FRAGMENT", arguments->fragment, "Fragment file or model:NAME")->required();
   command->add_flag("--grad", arguments->grad, "With gradients");
   command->add_flag("--json", arguments->json, "One JSON document");
   command->add_option("--threads", arguments->threads, "Threads; all cores when not given")->check(CLI::Range(1, 1024));

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "bench/models/registry.h"
 #include "ops/error.h"
-#include "ops/fragment.h"
 #include "ops/gradient.h"
 #include "ops/host_tensor.h"
 #include "ops/reference.h"
@@ -90,7 +90,7 @@ std::vector<HostTensor> Execute(const Graph& graph, const PlacedInputs& inputs, 
 
 void Run(const Arguments& arguments) {
   if (arguments.target != "cpu") Fail("target {}: this build generates code for the CPU only", arguments.target);
-  const Graph forward = LoadFragment(arguments.fragment);
+  const Graph forward = models::LoadGraph(arguments.fragment, arguments.grad);
   const Graph graph = arguments.grad ? Gradient(forward) : forward;
   // Everything the user may have to mend is found before the work begins.
   std::error_code error;
@@ -110,7 +110,7 @@ void Run(const Arguments& arguments) {
 void AddRun(CLI::App& program, int* status) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand("run", "Runs a fragment on arrays from .npy files");
-  command->add_option("FRAGMENT", arguments->fragment, "Fragment file")->required();
+  command->add_option("FRAGMENT", arguments->fragment, "Fragment file or model:NAME")->required();
   command->add_option("--data", arguments->data, "Folder with NAME.npy for every input")->required();
   command->add_option("--out", arguments->out, "Folder for NAME.npy of every output, made where absent")->required();
   command->add_flag("--grad", arguments->grad, "Gradients, too: reads grad.OUTPUT.npy (ones where absent), writes grad.NAME.npy");

@@ -6,8 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bench/models/registry.h"
 #include "ops/error.h"
-#include "ops/fragment.h"
 #include "ops/gradient.h"
 #include "runtime/executable.h"
 #include "runtime/program/commands.h"
@@ -48,7 +48,7 @@ void Warmup(const Arguments& a) {
   std::signal(SIGINT, [](int) { interrupted = 1; });
   size_t mine = (a.fragments.size() + count - 1 - index) / count;
   for (size_t i = index; i < a.fragments.size() && !interrupted; i += count) {
-    const Graph forward = LoadFragment(a.fragments[i]);
+    const Graph forward = models::LoadGraph(a.fragments[i], a.grad);
     const bool grad = a.grad || forward.name().find(".train") != std::string::npos;
     nlohmann::ordered_json kernels = nlohmann::ordered_json::array();
     Options options = ProgramOptions(a.threads);
@@ -74,7 +74,7 @@ void Warmup(const Arguments& a) {
 void AddWarmup(CLI::App& program, int* status) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand("warmup", "Tunes fragments and fills the cache; Ctrl-C keeps what is done");
-  command->add_option("FRAGMENT", arguments->fragments, "Fragment files; a name that ends in .train asks for gradients itself")->required();
+  command->add_option("FRAGMENT", arguments->fragments, "Fragment files or model:NAME; a name that ends in .train asks for gradients itself")->required();
   command->add_flag("--grad", arguments->grad, "With gradients");
   command->add_option("--budget", arguments->budget, "Seconds of tuning, all fragments together")->check(CLI::Range(0.0, 1e6));
   command->add_option("--shard", arguments->shard, "I/N: every N-th fragment from number I on");

@@ -97,6 +97,20 @@ class Program(unittest.TestCase):
         self.assert_refused(self.run_fragment(GOOD, ATHANOR_THREADS="many"), "ATHANOR_THREADS", "many")
         self.assert_refused(self.run_fragment(GOOD, ATHANOR_TUNE="loud"), "ATHANOR_TUNE", "loud")
 
+    def test_models_stand_wherever_a_fragment_does(self):
+        model = "model:bert?batch=1&length=4&shrink=16"
+        exported = self.call("export", model, "--out", self.path("bert.json"))
+        self.assertEqual(exported.returncode, 0, exported.stderr)
+        with open(self.path("bert.json")) as file:
+            fragment = json.load(file)
+        self.assertEqual(fragment["name"], "bert.fwd")
+        explained = [json.loads(self.call("explain", path, "--json").stdout) for path in (model, self.path("bert.json"))]
+        self.assertEqual([kernel["nodes"] for kernel in explained[0]["kernels"]], [kernel["nodes"] for kernel in explained[1]["kernels"]])
+        self.assertEqual(self.call("bench", model, "--mode", "list").stdout, model[6:] + "\n")
+        for command in (["run", "model:lenet", "--data", "a", "--out", "b"], ["explain", "model:bert?batch=0"], ["export", "model:bert?depth=2"],
+                        ["dump", "model:", "--target", "cpu", "--out", "b"], ["warmup", "model:vit?image=7"], ["bench", "model:vit?image"]):
+            self.assert_refused(self.call(*command), "model:")
+
     def test_json_is_one_document(self):
         self.run_fragment(GOOD)
         for arguments in (["info", "--json"], ["explain", self.path("f.json"), "--json"], ["cache", "ls", "--json"], ["cache", "verify", "--json"],

@@ -1,6 +1,6 @@
 """Compares `athanor run` with PyTorch.
 
-usage: cross_check.py --program build/release/athanor (--ops | FRAGMENT.json...) [--dtype f32] [--reference] [--filter TEXT] [--keep DIR]
+usage: cross_check.py --program build/release/athanor (--ops | FRAGMENT.json... | model:NAME...) [--dtype f32] [--reference] [--filter TEXT] [--keep DIR]
 
 Each result is compared with PyTorch's in f64. Its error, relative to the largest element of the tensor, may be twice what PyTorch itself
 errs in the dtype under test, or a small floor where that is more. Exits with 1 where something differs.
@@ -43,6 +43,12 @@ def error_of(got: torch.Tensor, exact: torch.Tensor) -> float:
         return math.inf
     scale = max(exact[finite].abs().max().item(), 1e-30) if finite.any() else 1.0
     return ((got[finite] - exact[finite]).abs().max().item() if finite.any() else 0.0) / scale
+
+
+def load(program: str, path: str) -> dict:
+    if path.startswith("model:"):
+        return json.loads(subprocess.run([program, "export", path], capture_output=True, text=True, check=True).stdout)
+    return json.loads(pathlib.Path(path).read_text())
 
 
 class Checker:
@@ -96,7 +102,7 @@ class Checker:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("fragments", nargs="*", type=pathlib.Path)
+    parser.add_argument("fragments", nargs="*", help="files, or models as the program names them")
     parser.add_argument("--program", required=True)
     parser.add_argument("--ops", action="store_true", help="the table of single ops")
     parser.add_argument("--dtype", default="f32", choices=FLOORS, help="of the table")
@@ -105,7 +111,7 @@ def main() -> int:
     parser.add_argument("--keep", type=pathlib.Path, help="leave inputs and outputs in this folder")
     arguments = parser.parse_args()
     cases = op_cases(arguments.dtype) if arguments.ops else []
-    cases += [Case(json.loads(path.read_text())) for path in arguments.fragments]
+    cases += [Case(load(arguments.program, path)) for path in arguments.fragments]
     cases = [case for case in cases if arguments.filter in case.name and (arguments.reference or not case.reference_only)]
     if not cases:
         parser.error("no case to check")
