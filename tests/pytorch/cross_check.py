@@ -45,10 +45,16 @@ def error_of(got: torch.Tensor, exact: torch.Tensor) -> float:
     return ((got[finite] - exact[finite]).abs().max().item() if finite.any() else 0.0) / scale
 
 
-def load(program: str, path: str) -> dict:
-    if path.startswith("model:"):
-        return json.loads(subprocess.run([program, "export", path], capture_output=True, text=True, check=True).stdout)
-    return json.loads(pathlib.Path(path).read_text())
+def load(program: str, path: str) -> Case:
+    if not path.startswith("model:"):
+        return Case(json.loads(pathlib.Path(path).read_text()))
+    fragment = json.loads(subprocess.run([program, "export", path], capture_output=True, text=True, check=True).stdout)
+    # As in a trained network, so that no layer amplifies rounding: factors and variances near 1, offsets near 0.
+    ranges = {}
+    for x in fragment["inputs"]:
+        if len(x["shape"]) == 1 and x["dtype"] in FLOORS:
+            ranges[x["name"]] = (0.5, 1.5) if x["name"].endswith((".weight", ".running_var")) else (-0.1, 0.1)
+    return Case(fragment, ranges)
 
 
 class Checker:
@@ -111,7 +117,7 @@ def main() -> int:
     parser.add_argument("--keep", type=pathlib.Path, help="leave inputs and outputs in this folder")
     arguments = parser.parse_args()
     cases = op_cases(arguments.dtype) if arguments.ops else []
-    cases += [Case(load(arguments.program, path)) for path in arguments.fragments]
+    cases += [load(arguments.program, path) for path in arguments.fragments]
     cases = [case for case in cases if arguments.filter in case.name and (arguments.reference or not case.reference_only)]
     if not cases:
         parser.error("no case to check")
