@@ -243,7 +243,8 @@ int BodyBuilder::Window(NodeId id, const Layout& map) {
     const int64_t last = start[w] + std::max<int64_t>(0, (extent[w] - 1) * stride[w]) + std::max<int64_t>(0, (kernel[w] - 1) * dilation[w]);
     const int64_t size = in.shape[dims[w]];
     if (first >= 0 && last < size) continue;                 // stays inside
-    operand.bounds.push_back({windowed([&](int d) { return Digits{{in.shape[d], d == dims[w] ? 1 : 0}}; }, 0), size});
+    // One step beyond the dimension: the coordinate along an extent of 1 moves as well.
+    operand.bounds.push_back({windowed([&](int d) { return d == dims[w] ? Digits{{size + 1, 1}} : Digits{{in.shape[d], 0}}; }, 0), size});
   }
   return AddLoad(std::move(operand), in.dtype);
 }

@@ -347,7 +347,7 @@ class Fuser {
     if (MustStore(n) || output_roots_.count(Result(n)) || Kind(n) == OpKind::kReduce || Kind(n) == OpKind::kGather) return true;
     return std::any_of(readers_[Result(n)].begin(), readers_[Result(n)].end(), [&](NodeId r) {
       return Kind(r) == OpKind::kAttention || Kind(r) == OpKind::kScatter || Kind(r) == OpKind::kConcat ||
-             Kind(r) == OpKind::kWindow;                     // would be recomputed for each position in the window
+             ReadsElsewhere(r, Result(n));                   // would be recomputed for each position in the window
     });
   }
 
@@ -385,16 +385,27 @@ class Fuser {
 
   // ---- 4. loops
 
+  // Windows and gathers read their first input at other places than the point that is computed: all of it must be in memory.
+  bool ReadsElsewhere(NodeId n, ValueId root) const {
+    return (Kind(n) == OpKind::kWindow || Kind(n) == OpKind::kGather) && Root(At(n).inputs[0]) == root;
+  }
+
   // Members and stored roots that computing a member reads, through inlined nodes.
-  void CollectReads(NodeId n, std::set<ValueId>* roots) const {
+  struct Reads {
+    std::set<ValueId> roots;
+    std::set<ValueId> elsewhere;                             // those that no loop of this node can compute
+  };
+
+  void CollectReads(NodeId n, Reads* reads) const {
     for (ValueId v : At(n).inputs) {
       if (v == kNone || graph_.value(Root(v)).constant) continue;
       NodeId producer = Producer(v);
       if (IsFree(producer) && !member_[producer]) {
-        CollectReads(producer, roots);
-      } else {
-        roots->insert(Root(v));
+        CollectReads(producer, reads);
+        continue;
       }
+      reads->roots.insert(Root(v));
+      if (ReadsElsewhere(n, Root(v))) reads->elsewhere.insert(Root(v));
     }
   }
 
@@ -418,13 +429,14 @@ class Fuser {
   // A reduction that has no row space runs as a loop nest of its own.
   bool IsNest(const Cluster& loop) const { return loop.rows == 0 && loop.cols == 0 && Kind(loop.nodes[0]) == OpKind::kReduce; }
 
-  bool TryJoin(NodeId n, int c, const std::set<ValueId>& reads, bool depends) {
+  bool TryJoin(NodeId n, int c, const Reads& reads, bool depends) {
     Cluster& loop = result_.clusters[c];
     if (IsNest(loop)) return false;
     if (MustStore(n) || MustStore(loop.nodes[0]) || !Fits(n, loop, depends) || AlreadyNeeds(loop, n)) return false;
-    for (ValueId root : reads) {
+    for (ValueId root : reads.roots) {
       NodeId producer = graph_.value(root).producer;
-      if (producer != kNone && ClusterOf(producer) != c && DependsOn(producer, c)) return false;
+      if (producer == kNone) continue;
+      if (ClusterOf(producer) == c ? reads.elsewhere.count(root) > 0 : DependsOn(producer, c)) return false;
     }
     SetSpace(n, &loop);
     Take(c, n);
@@ -445,10 +457,10 @@ class Fuser {
   }
 
   void JoinLoop(NodeId n) {
-    std::set<ValueId> reads;
+    Reads reads;
     CollectReads(n, &reads);
     std::set<int, std::greater<>> producers, siblings;
-    for (ValueId root : reads) {
+    for (ValueId root : reads.roots) {
       const int c = ClusterOf(graph_.value(root).producer);
       if (c >= 0 && result_.clusters[c].kind == Cluster::Kind::kLoop) producers.insert(c);
       for (int sibling : loops_reading_[root]) {
@@ -466,7 +478,7 @@ class Fuser {
       joined = Open(Cluster::Kind::kLoop, n);
       SetSpace(n, &result_.clusters[joined]);
     }
-    for (ValueId root : reads) loops_reading_[root].insert(joined);
+    for (ValueId root : reads.roots) loops_reading_[root].insert(joined);
   }
 
   // ---- execution order

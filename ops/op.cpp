@@ -10,12 +10,16 @@
 #include "ops/conv.h"
 #include "ops/embedding.h"
 #include "ops/error.h"
+#include "ops/kv_cache.h"
 #include "ops/loss.h"
 #include "ops/norm.h"
 #include "ops/optimizer.h"
+#include "ops/pad.h"
 #include "ops/pointwise.h"
 #include "ops/pool.h"
 #include "ops/reduce.h"
+#include "ops/rope.h"
+#include "ops/unfold.h"
 #include "ops/view.h"
 #include "ops/window.h"
 
@@ -40,6 +44,10 @@ const std::map<std::string_view, OpDef>& Ops() {
     RegisterConvOps();
     RegisterWindowOps();
     RegisterPoolOps();
+    RegisterPadOps();
+    RegisterUnfoldOps();
+    RegisterRopeOps();
+    RegisterKvCacheOps();
     RegisterAttentionOps();
     RegisterEmbeddingOps();
     RegisterLossOps();

@@ -30,6 +30,8 @@ const std::map<std::string_view, IndexRule>& Rules() {
       {"gather", {1, along_dim}},
       {"index_select", {1, along_dim}},
       {"one_hot", {0, [](const OpCall& call) { return call.attr<int64_t>("num_classes"); }}},
+      {"rope", {3, [](const OpCall& call) { return call.in(1).shape[0]; }}},
+      {"kv_append", {2, [](const OpCall& call) { return call.in(0).shape[2] - call.in(1).shape[2] + 1; }}},
       {"cross_entropy", {1, classes, "ignore_index"}},
       {"nll_loss", {1, classes, "ignore_index"}},
   };
@@ -62,7 +64,7 @@ std::vector<IndexUse> FindIndexUses(const Graph& graph) {
       for (ValueId output : node.outputs) input_of[output] = input_of[node.inputs[0]];
     }
     auto rule = Rules().find(node.op->name);
-    if (rule == Rules().end()) continue;
+    if (rule == Rules().end() || static_cast<int>(node.inputs.size()) <= rule->second.indices) continue;   // optional, and not given
     auto input = input_of.find(node.inputs[rule->second.indices]);
     if (input == input_of.end()) continue;
     const OpCall call{*node.op, graph, node.inputs, node.attrs};

@@ -17,7 +17,8 @@ struct IndexUse {
   std::string op;
 };
 
-// The uses of inputs, directly or through views, as indices by embedding, gather, index_select, one_hot, cross_entropy, nll_loss.
+// The uses of inputs, directly or through views, as indices by embedding, gather, index_select, one_hot, rope, kv_append,
+// cross_entropy, nll_loss.
 std::vector<IndexUse> FindIndexUses(const Graph& graph);
 
 // Throws Error naming the input, the first bad index and the allowed range. `inputs` as for Executable::Run.

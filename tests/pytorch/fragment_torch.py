@@ -15,7 +15,7 @@ OF_TORCH = {"add", "sub", "mul", "div", "neg", "abs", "exp", "log", "sqrt", "rsq
             "softmax", "log_softmax"}
 OF_TENSOR = {"transpose", "flatten", "unsqueeze", "contiguous", "select", "narrow", "unbind", "split", "chunk"}
 OF_FUNCTIONAL = {"gelu", "silu", "linear", "conv2d", "embedding", "cross_entropy", "nll_loss",
-                 "mse_loss", "one_hot", "max_pool2d", "avg_pool2d"}
+                 "mse_loss", "one_hot", "max_pool2d", "avg_pool2d", "unfold"}
 
 
 def _adamw(inputs: list[torch.Tensor], attrs: dict) -> list[torch.Tensor]:
@@ -86,6 +86,25 @@ def _attention(inputs: list, attrs: dict):
     return F.scaled_dot_product_attention(query, key, value, mask, **attrs)
 
 
+def _rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, positions: torch.Tensor | None = None, interleaved: bool = False) -> torch.Tensor:
+    """By complex numbers: a pair turned by an angle is a product."""
+    pairs = cos.shape[1]
+    turn = torch.complex(cos.double(), sin.double())
+    turn = turn[:x.shape[-2]] if positions is None else turn[positions.long()]
+    part = x[..., :2 * pairs].double()
+    first, second = (part[..., 0::2], part[..., 1::2]) if interleaved else (part[..., :pairs], part[..., pairs:])
+    turned = torch.complex(first, second) * turn
+    both = torch.stack([turned.real, turned.imag], -1).flatten(-2) if interleaved else torch.cat([turned.real, turned.imag], -1)
+    return torch.cat([both.to(x.dtype), x[..., 2 * pairs:]], -1)
+
+
+def _kv_append(cache: torch.Tensor, entries: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    result = []
+    for sequence, new, length in zip(cache, entries, lengths.expand(cache.shape[0]).tolist()):
+        result.append(torch.cat([sequence[:, :length], new, sequence[:, length + new.shape[1]:]], 1))
+    return torch.stack(result)
+
+
 def apply(op: str, inputs: list, attrs: dict):
     """One node: tensors, numbers and None in, a tensor or a sequence of tensors out."""
     if op in TENSOR_OPERANDS:
@@ -114,6 +133,9 @@ def apply(op: str, inputs: list, attrs: dict):
         "index_select": lambda: torch.index_select(inputs[0], attrs["dim"], inputs[1]),
         "gather": lambda: torch.gather(inputs[0], attrs["dim"], inputs[1]),
         "cat": lambda: torch.cat(inputs, **attrs),
+        "pad": lambda: F.pad(inputs[0], attrs["pad"], attrs.get("mode", "constant"), attrs.get("value", 0.0)),
+        "rope": lambda: _rope(*inputs, **attrs),
+        "kv_append": lambda: _kv_append(*inputs),
         "batch_norm": lambda: _batch_norm(inputs, attrs),
         "adamw": lambda: _adamw(inputs, attrs),
         "scaled_dot_product_attention": lambda: _attention(inputs, attrs),
@@ -169,6 +191,8 @@ def index_bounds(fragment: dict) -> dict[str, int]:
             rows = (names[1], values[names[0]].shape[attrs["dim"]])
         elif op == "one_hot":
             rows = (names[0], attrs["num_classes"])
+        elif op == "rope" and len(names) > 3:
+            rows = (names[3], values[names[1]].shape[0])
         if rows and rows[0] in source:
             bounds[source[rows[0]]] = min(rows[1], bounds.get(source[rows[0]], rows[1]))
         if op in ("reshape", "flatten", "contiguous", "cast", "transpose", "unsqueeze", "squeeze") and names[0] in source:

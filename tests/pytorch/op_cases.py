@@ -210,6 +210,33 @@ def _attention(t: Table) -> None:
         add(f"decode_lengths_{group}", [2, 6, 1, 16], [2, 6 // group, 75, 16], [2, 6 // group, 75, 16], None, lengths, enable_gqa=group > 1)
 
 
+def _edges_and_windows(t: Table) -> None:
+    image = [2, 3, 7, 19]
+    t.add("pad", "pad", [image], pad=[2, 1, 0, 3], value=-1.5)
+    t.add("pad_all", "pad", [image], pad=[1, 0, 1, 2, 0, 1, 2, 0])
+    t.add("pad_crop", "pad", [image], pad=[-2, 1, 1, -3])
+    t.add("pad_integers", "pad", [t.input("i", [3, 17], "i64")], pad=[1, 2], value=7)
+    for mode in ("reflect", "replicate", "circular"):
+        t.add(f"pad_{mode}", "pad", [image], pad=[3, 2, 1, 6], mode=mode)
+        t.add(f"pad_{mode}_one_side", "pad", [[3, 17]], pad=[0, 5], mode=mode)
+    t.add("unfold", "unfold", [image], kernel_size=3, padding=1)
+    t.add("unfold_stride", "unfold", [image], kernel_size=[3, 2], stride=[2, 3], padding=[0, 1])
+    t.add("unfold_dilated", "unfold", [image], kernel_size=[2, 4], stride=2, dilation=[3, 2])
+    t.add("unfold_no_batch", "unfold", [[3, 16, 16]], kernel_size=4, stride=4)
+
+
+def _sequences(t: Table) -> None:
+    for layout, interleaved in (("halves", False), ("interleaved", True)):
+        t.add(f"rope_{layout}", "rope", [[2, 3, 17, 16], [20, 8], [20, 8]], interleaved=interleaved)
+        t.add(f"rope_{layout}_partial", "rope", [[2, 17, 13], [17, 3], [17, 3]], interleaved=interleaved)
+        t.add(f"rope_{layout}_positions", "rope", [[2, 3, 5, 10], [20, 5], [20, 5], t.input("positions", [2, 1, 5], "i64")], interleaved=interleaved)
+    t.add("kv_append", "kv_append", [[2, 3, 9, 17], [2, 3, 5, 17], t.input("lengths", [2], "i64")])
+    t.cases[-1].ranges["lengths"] = (0, 5)
+    t.add("kv_append_one", "kv_append", [[2, 3, 33, 16], [2, 3, 1, 16], t.input("lengths", [2], "i32")])
+    t.cases[-1].ranges["lengths"] = (0, 33)
+    t.add("kv_append_scalar", "kv_append", [[2, 3, 9, 17], [2, 3, 2, 17], t.input("lengths", [], "i64")])
+
+
 def _indices_and_losses(t: Table) -> None:
     t.add("embedding", "embedding", [t.input("i", [3, 7], "i64"), [11, 13]])
     t.add("embedding_i32", "embedding", [t.input("i", [9], "i32"), [4, 5]])
@@ -241,6 +268,6 @@ def _optimizers(t: Table) -> None:
 
 def op_cases(dtype: str) -> list[Case]:
     table = Table(dtype)
-    for part in (_pointwise, _reductions, _views, _norms_and_products, _attention, _channel_norms, _pools, _indices_and_losses, _optimizers):
+    for part in (_pointwise, _reductions, _views, _norms_and_products, _attention, _channel_norms, _pools, _edges_and_windows, _sequences, _indices_and_losses, _optimizers):
         part(table)
     return table.cases
