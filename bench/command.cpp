@@ -28,7 +28,8 @@ struct Arguments {
 
 Json ToJson(const MachinePeak& peak, const CpuTarget& cpu, const std::vector<bench::Result>& results) {
   Json json = {{"machine", {{"cpu", cpu.model}, {"isa", Name(cpu.isa)}, {"cores", cpu.cores}, {"peak_gflops_f32", peak.gflops_f32},
-                            {"peak_gflops_f64", peak.gflops_f64}, {"read_gbs", peak.read_gbs}}},
+                            {"peak_gflops_f64", peak.gflops_f64}, {"peak_gflops_bf16", peak.gflops_bf16},
+                            {"read_gbs", peak.read_gbs}}},
                {"results", Json::array()}};
   for (const bench::Result& r : results) {
     json["results"].push_back({{"name", r.name}, {"target", "cpu"}, {"dtype", r.dtype}, {"grad", r.grad}, {"threads", r.threads},
@@ -41,7 +42,8 @@ Json ToJson(const MachinePeak& peak, const CpuTarget& cpu, const std::vector<ben
 }
 
 void PrintTable(const MachinePeak& peak, const std::vector<bench::Result>& results, int threads) {
-  fmt::print("{} thread(s); measured peak {:.1f} GFLOP/s f32, reading {:.1f} GB/s\n", threads, peak.gflops_f32, peak.read_gbs);
+  fmt::print("{} thread(s); measured peak {:.1f} GFLOP/s f32, {:.1f} bf16, reading {:.1f} GB/s\n", threads, peak.gflops_f32, peak.gflops_bf16,
+             peak.read_gbs);
   fmt::print("{:<34} {:>10} {:>10} {:>9} {:>8} {:>9} {:>8} {:>10}\n", "fragment", "ms median", "ms min", "GFLOP/s", "GB/s", "roofline", "kernels", "error");
   for (const bench::Result& r : results) {
     fmt::print("{:<34} {:>10.3f} {:>10.3f} {:>9.1f} {:>8.1f} {:>9.2f} {:>8} {:>10}\n", r.name, r.ms_median, r.ms_min, r.gflops(), r.gbs(),

@@ -162,7 +162,8 @@ std::vector<Result> Measure(const std::vector<Case>& cases, const Settings& sett
     result.bytes = subject.bytes();
     result.kernels = subject.kernels();
     result.first_call_ms = subject.first_call_ms();
-    const double compute_ms = result.flops / peak.gflops(result.dtype == "f64" ? DType::kF64 : DType::kF32) * 1e-6;
+    const DType dtype = result.dtype == "f64" ? DType::kF64 : result.dtype == "bf16" ? DType::kBF16 : DType::kF32;
+    const double compute_ms = result.flops / peak.gflops(dtype) * 1e-6;
     result.roofline_ms = std::max(compute_ms, result.bytes / peak.read_gbs * 1e-6);
     if (settings.check_all || result.flops <= kSlowToCheck) result.max_rel_error = subject.Error();
     results.push_back(std::move(result));
