@@ -203,7 +203,7 @@ class ContractGenerator {
       out_.Close();
     }
     if (b_phase) {
-      out_.Line("const long rest = task - {0}, b = rest / {1}, chunk = rest % {1};", batch * a_chunks, b_chunks);
+      out_.Line("const long rest = task - {0}, b = rest / {1}, chunk = rest % {1};", ABatch() * a_chunks, b_chunks);
       out_.Line("const long k0 = chunk % {0} * {1}, k1 = k0 + {1} < {2} ? k0 + {1} : {2};", b_parts, b_steps, k_);
       out_.Line("const long n0 = chunk / {0} * {1}, n1 = n0 + {1} < {2} ? n0 + {1} : {2};", b_parts, b_columns, n_);
       out_.Line("pack_b(args, b, k0, k1, n0, n1, ({}*)args[{}] + b * {} + {} + k0 * {});", type_, packed_b_, packer_.PackedColumns(n_),
