@@ -13,6 +13,7 @@
 #include "ops/error.h"
 #include "ops/gradient.h"
 #include "ops/host_tensor.h"
+#include "ops/op.h"
 #include "ops/reference.h"
 #include "runtime/executable.h"
 #include "runtime/index_check.h"
@@ -66,20 +67,7 @@ class Subject {
 
  private:
   void MakeInputs() {
-    std::mt19937 random(1);
-    std::normal_distribution<double> normal;
-    std::vector<int64_t> extents(graph_.inputs().size(), 2);
-    for (const IndexUse& use : FindIndexUses(graph_)) extents[use.input] = use.extent;
-    for (size_t i = 0; i < graph_.inputs().size(); ++i) {
-      const TensorDesc& desc = graph_.desc(graph_.inputs()[i]);
-      if (!desc.contiguous()) Fail("bench: input '{}' has strides; only contiguous inputs are measured", graph_.value(graph_.inputs()[i]).name);
-      const double scale = desc.rank() == 2 ? 1 / std::sqrt(static_cast<double>(desc.shape[1])) : 1;
-      HostTensor tensor(desc.dtype, desc.shape);
-      for (int64_t e = 0; e < tensor.elements(); ++e) {
-        tensor.Set(e, IsFloat(desc.dtype) ? scale * normal(random) : static_cast<double>(random() % extents[i]));
-      }
-      inputs_.push_back(std::move(tensor));
-    }
+    inputs_ = RandomInputs(graph_);
     for (const NamedValue& output : graph_.outputs()) outputs_.emplace_back(graph_.desc(output.value).dtype, graph_.desc(output.value).shape);
     for (const HostTensor& tensor : inputs_) in_.push_back(tensor.data());
     for (HostTensor& tensor : outputs_) out_.push_back(tensor.data());
@@ -149,6 +137,32 @@ std::vector<Case> FindCases(const std::vector<std::string>& paths, bool grad) {
     std::for_each(files.begin(), files.end(), add);
   }
   return cases;
+}
+
+std::vector<HostTensor> RandomInputs(const Graph& graph) {
+  std::vector<int64_t> extents(graph.values().size(), 2);
+  std::vector<bool> kernel(graph.values().size()), variance(graph.values().size());
+  for (const IndexUse& use : FindIndexUses(graph)) extents[graph.inputs()[use.input]] = use.extent;
+  for (const Node& node : graph.nodes()) {
+    if (node.op->name == "conv2d") kernel[node.inputs[1]] = true;
+    if (node.op->name == "batch_norm" && node.inputs.size() > 2 && node.inputs[2] != kNone) variance[node.inputs[2]] = true;
+  }
+  std::mt19937 random(1);
+  std::normal_distribution<double> normal;
+  std::vector<HostTensor> inputs;
+  for (ValueId input : graph.inputs()) {
+    const TensorDesc& desc = graph.desc(input);
+    if (!desc.contiguous()) Fail("bench: input '{}' has strides; only contiguous inputs are measured", graph.value(input).name);
+    const bool weight = desc.rank() == 2 || kernel[input];
+    const double scale = weight ? std::sqrt(static_cast<double>(desc.shape[0]) / static_cast<double>(std::max<int64_t>(1, desc.elements()))) : 1;
+    HostTensor tensor(desc.dtype, desc.shape);
+    for (int64_t e = 0; e < tensor.elements(); ++e) {
+      const double value = IsFloat(desc.dtype) ? scale * normal(random) : static_cast<double>(random() % extents[input]);
+      tensor.Set(e, variance[input] ? 0.5 + std::abs(value) : value);
+    }
+    inputs.push_back(std::move(tensor));
+  }
+  return inputs;
 }
 
 std::vector<Result> Measure(const std::vector<Case>& cases, const Settings& settings, const MachinePeak& peak) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ops/graph.h"
+#include "ops/host_tensor.h"
 #include "runtime/machine_peak.h"
 #include "runtime/options.h"
 
@@ -49,6 +50,9 @@ std::vector<Case> FindCases(const std::vector<std::string>& paths, bool grad);
 // Measures with Google Benchmark: the repetitions of all cases interleaved at random, so that a slow moment of the machine hits
 // all of them alike.
 std::vector<Result> Measure(const std::vector<Case>& cases, const Settings& settings, const MachinePeak& peak);
+
+// Data for every input, the same each time: normal numbers, valid indices, positive variances, and weights that keep magnitudes.
+std::vector<HostTensor> RandomInputs(const Graph& graph);
 
 // FLOPs of products, convolutions and attention, and of each of their gradients that is asked for.
 double CountFlops(const Graph& forward, bool grad);

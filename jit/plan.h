@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "jit/body.h"
+#include "ops/graph.h"
 
 namespace athanor {
 
@@ -84,6 +85,7 @@ struct KernelPlan {
   std::variant<LoopPlan, ContractPlan, AttentionPlan, ScatterPlan> detail;
   std::vector<KernelArg> args;
   std::vector<std::string> nodes;                            // the graph nodes computed, for people: "linear fc1", "gelu"
+  Origin origin;                                             // of its heaviest node
   double flops = 0;                                          // as INTERFACES counts them
   double bytes = 0;                                          // compulsory: each arg once
 

@@ -52,6 +52,7 @@ class PlanBuilder {
     for (const std::vector<NodeId>* list : {&cluster.prologue, &cluster.nodes, &cluster.side_sums}) {
       for (NodeId n : *list) plan_.nodes.push_back(fmt::format("{} {}", graph_.node(n).op->name, graph_.value(Result(n)).name));
     }
+    plan_.origin = graph_.node(cluster.anchor != kNone ? cluster.anchor : cluster.nodes[0]).origin;
     switch (cluster.kind) {
       case Cluster::Kind::kContract: return BuildContract(cluster);
       case Cluster::Kind::kAttention: return BuildAttention(graph_.node(cluster.anchor));
@@ -342,13 +343,33 @@ std::vector<Overwrite> Overwrites(const Graph& graph, const std::vector<ViewOf>&
   return result;
 }
 
+// What one op of the author's graph hands to another, to the backward of itself, or to the caller.
+std::set<ValueId> ResultsOfOps(const Graph& graph, const std::vector<ViewOf>& views) {
+  std::set<ValueId> results;
+  const auto add = [&](ValueId v) {
+    const Value& root = graph.value(views[v].root);
+    if (root.producer != kNone) results.insert(views[v].root);
+  };
+  for (const Node& node : graph.nodes()) {
+    if (node.op->kind == OpKind::kView) continue;
+    for (ValueId v : node.inputs) {
+      if (v == kNone) continue;
+      const NodeId producer = graph.value(views[v].root).producer;
+      if (producer != kNone && graph.node(producer).origin != node.origin) add(v);
+    }
+  }
+  for (const NamedValue& output : graph.outputs()) add(output.value);
+  return results;
+}
+
 }  // namespace
 
-Program BuildProgram(const Graph& core, const std::vector<InPlace>& in_place) {
+Program BuildProgram(const Graph& core, const std::vector<InPlace>& in_place, Fusing fusing) {
   const Graph graph = InsertCopies(core);
   const std::vector<ViewOf> views = ResolveViews(graph);
   const std::vector<Overwrite> overwrites = Overwrites(graph, views, in_place);
   std::set<ValueId> stored;
+  if (fusing == Fusing::kNothing) stored = ResultsOfOps(graph, views);
   // Each round learns of one value that no access map leads through.
   while (true) {
     const Fusion fusion = Fuse(graph, views, stored, overwrites);

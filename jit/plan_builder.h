@@ -14,9 +14,14 @@ struct InPlace {
   std::string output, input;
 };
 
+enum class Fusing : uint8_t {
+  kAll,
+  kNothing,  // every op of the author's graph stores its results, forward and backward: to measure what fusion is worth
+};
+
 // Cuts a core graph (see Decompose) into kernel plans and places every stored value. Kernels that write an in-place output run
 // after every other reader of its input. Throws Error when an in-place pair does not exist, differs in dtype or shape, or is read
 // by the kernel that writes it other than element by element.
-Program BuildProgram(const Graph& core, const std::vector<InPlace>& in_place = {});
+Program BuildProgram(const Graph& core, const std::vector<InPlace>& in_place = {}, Fusing fusing = Fusing::kAll);
 
 }  // namespace athanor

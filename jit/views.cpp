@@ -68,6 +68,7 @@ class CopyInserter {
   }
 
   void AddNode(const Node& node) {
+    result_.SetOrigin(node.origin);
     std::vector<ValueId> inputs;
     for (ValueId input : node.inputs) inputs.push_back(input == kNone ? kNone : map_[input]);
     if (node.op->kind == OpKind::kConcat) {

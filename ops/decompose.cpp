@@ -26,7 +26,9 @@ class Rebuilder {
 
   Graph& graph() { return to_; }
 
+  // What is added from now on takes the place of `node`.
   Node Mapped(const Node& node) {
+    to_.SetOrigin(node.origin);
     Node mapped = node;
     for (ValueId& v : mapped.inputs) v = v == kNone ? kNone : Map(v);
     mapped.outputs.clear();

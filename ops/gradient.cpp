@@ -34,7 +34,11 @@ class Differentiator {
       const ValueId grad = joint_.AddInput("grad." + output.name, {desc.dtype, desc.shape});
       if (on_the_way_[output.value]) Accumulate(output.value, grad);
     }
-    for (int n = static_cast<int>(forward_.nodes().size()) - 1; n >= 0; --n) Differentiate(forward_.node(n));
+    for (int n = static_cast<int>(forward_.nodes().size()) - 1; n >= 0; --n) {
+      joint_.SetOrigin(Origin{n, true});
+      Differentiate(forward_.node(n));
+    }
+    joint_.SetOrigin(std::nullopt);
     for (ValueId input : forward_.inputs()) {
       const Value& value = forward_.value(input);
       if (value.wants_grad) joint_.AddOutput("grad." + value.name, grads_[input] != kNone ? grads_[input] : Zeros(value.desc));

@@ -186,6 +186,7 @@ std::vector<ValueId> Graph::Add(std::string_view name, std::span<const ValueId> 
                        .producer = static_cast<NodeId>(nodes_.size()),
                        .output_index = static_cast<int>(i)});
   }
+  node.origin = origin_.value_or(Origin{static_cast<NodeId>(nodes_.size())});
   nodes_.push_back(std::move(node));
   return nodes_.back().outputs;
 }

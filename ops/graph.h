@@ -31,11 +31,19 @@ struct Value {
   bool wants_grad = false;                                   // inputs only
 };
 
+// Where a node comes from: the node of the author's graph that it computes or, `backward`, through which it carries the gradient.
+struct Origin {
+  NodeId node = kNone;
+  bool backward = false;
+  bool operator==(const Origin&) const = default;
+};
+
 struct Node {
   const OpDef* op = nullptr;
   std::vector<ValueId> inputs;                               // kNone where an optional argument is omitted
   std::vector<ValueId> outputs;
   Attrs attrs;                                               // complete: defaults filled in
+  Origin origin;                                             // kept by Gradient and Decompose
 };
 
 struct NamedValue {
@@ -66,11 +74,14 @@ class Graph {
   std::vector<ValueId> Add(std::string_view op, std::span<const ValueId> inputs, Attrs attrs = {},
                            std::span<const std::string> output_names = {});
   ValueId Add1(std::string_view op, std::initializer_list<ValueId> inputs, Attrs attrs = {});  // the only output of an op
+  // The origin of the nodes added from now on; without one, each is its own.
+  void SetOrigin(std::optional<Origin> origin) { origin_ = origin; }
   void AddOutput(std::string name, ValueId value);
   void ClearOutputs() { outputs_.clear(); }
 
  private:
   std::string name_;
+  std::optional<Origin> origin_;
   std::vector<Value> values_;
   std::vector<Node> nodes_;
   std::vector<ValueId> inputs_;

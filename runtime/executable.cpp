@@ -91,7 +91,7 @@ struct Executable::Impl {
 
 void Executable::Impl::Build(const Options& options, const std::vector<InPlace>& pairs) {
   auto start = Clock::now();
-  program = BuildProgram(Decompose(graph), pairs);
+  program = BuildProgram(Decompose(graph), pairs, options.fusing);
   report.fuse_ms = MillisecondsSince(start);
 
   start = Clock::now();
@@ -123,7 +123,7 @@ void Executable::Impl::Build(const Options& options, const std::vector<InPlace>&
   for (size_t i = 0; i < launches.size(); ++i) {
     const KernelPlan& plan = program.kernels[i];
     const LoadedKernel& kernel = *launches[i].kernel;
-    report.kernels.push_back({plan.nodes, std::string(Name(plan.skeleton)), kernel.schedule, kernel.source, plan.flops, plan.bytes,
+    report.kernels.push_back({plan.nodes, std::string(Name(plan.skeleton)), kernel.schedule, kernel.source, plan.flops, plan.bytes, plan.origin,
                               kernel.cached, kernel.miss, kernel.compile_ms});
     auto [found, fresh] = first.try_emplace(&kernel, &report.kernels.back());
     if (!fresh) ++found->second->launches, report.kernels.back().launches = 0;

@@ -17,6 +17,7 @@ struct KernelReport {
   std::vector<std::string> nodes;                            // the graph nodes it computes
   std::string skeleton, schedule, source;
   double flops = 0, bytes = 0;
+  Origin origin;                                             // of its heaviest node: a node of the graph that was compiled
   bool cached = false;                                       // its binary came from the cache
   std::string miss;                                          // why not
   double compile_ms = 0;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "jit/plan_builder.h"
 #include "jit/target.h"
 
 namespace athanor {
@@ -36,6 +37,7 @@ struct Options {
   std::string nvrtc_library;                                 // path of libnvrtc; empty: the usual names
   std::optional<Isa> isa;                                    // generate for this instruction set instead of the best one
   std::function<bool(const TuneProgress&)> tune_progress;    // after each tuned kernel; returning false stops tuning. Not from the environment
+  Fusing fusing = Fusing::kAll;                              // not from the environment
   bool perf_map = false;                                     // list kernels in /tmp/perf-PID.map
 
   // From the variables named ATHANOR_*: CACHE_DIR, TUNE, TUNE_BUDGET, THREADS, LOG, DUMP, NO_JIT, NVRTC, ISA, PERF_MAP. Throws

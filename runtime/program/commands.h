@@ -14,6 +14,7 @@ void AddInfo(CLI::App& program, int* status);
 void AddWarmup(CLI::App& program, int* status);
 void AddExplain(CLI::App& program, int* status);
 void AddDump(CLI::App& program, int* status);
+void AddBreakdown(CLI::App& program, int* status);
 void AddExport(CLI::App& program, int* status);
 void AddCache(CLI::App& program, int* status);
 

@@ -32,7 +32,7 @@ int Main(int argc, char** argv) {
   program.set_version_flag("--version", "athanor " ATHANOR_VERSION);
   program.require_subcommand(1);
   int status = 0;
-  for (auto* add : {AddRun, AddExplain, AddDump, AddExport, AddWarmup, AddBench, AddCache, AddInfo}) add(program, &status);
+  for (auto* add : {AddRun, AddExplain, AddDump, AddBreakdown, AddExport, AddWarmup, AddBench, AddCache, AddInfo}) add(program, &status);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

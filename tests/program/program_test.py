@@ -111,6 +111,20 @@ class Program(unittest.TestCase):
                         ["dump", "model:", "--target", "cpu", "--out", "b"], ["warmup", "model:vit?image=7"], ["bench", "model:vit?image"]):
             self.assert_refused(self.call(*command), "model:")
 
+    def test_breakdown_gives_shares(self):
+        model = "model:resnet50?image=32&shrink=16"
+        fused, apart = (json.loads(self.call("breakdown", model, "--json", "--svg", self.path("b.svg"), *more).stdout) for more in ([], ["--unfused"]))
+        for document in (fused, apart):
+            for shares in (document["flops"], document["time"]):
+                self.assertEqual(list(shares), ["convolution", "product", "attention", "memory_bound"])
+                self.assertAlmostEqual(sum(shares.values()), 1)
+            self.assertGreater(document["flops"]["convolution"], 0.5)
+            self.assertEqual(document["time"]["attention"], 0)
+        self.assertGreater(apart["kernels"], fused["kernels"])
+        with open(self.path("b.svg")) as file:
+            self.assertTrue(file.read().endswith("</svg>\n"))
+        self.assertIn("memory_bound", self.call("breakdown", "model:bert?length=4&shrink=16", "--grad").stdout)
+
     def test_json_is_one_document(self):
         self.run_fragment(GOOD)
         for arguments in (["info", "--json"], ["explain", self.path("f.json"), "--json"], ["cache", "ls", "--json"], ["cache", "verify", "--json"],
