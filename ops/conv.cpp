@@ -1,5 +1,6 @@
 #include "ops/conv.h"
 
+#include <algorithm>
 #include <array>
 #include <numeric>
 #include <tuple>
@@ -254,6 +255,8 @@ ValueId PhaseWeight(Emit& emit, Graph& graph, ValueId weight, const Phase& h, co
 // at once ([N, C, KH, KW, OH, OW]), and each pixel gathers what its taps left for it (col2im).
 constexpr int64_t kFewChannels = 8;
 
+constexpr int64_t kMostPhases = 1024;                        // each is a product of its own
+
 ValueId AllTaps(Emit& emit, const ConvForm& form, ValueId weight, ValueId dy) {
   const int64_t depth = form.channels * form.kernel_h * form.kernel_w, pixels = form.out_height * form.out_width;
   const ValueId a = emit.Reshape(emit.Transpose(emit.Reshape(weight, {form.out_channels, depth})), {1, depth, form.out_channels});
@@ -285,9 +288,14 @@ ValueId InputGradient(Emit& emit, Graph& graph, const ConvForm& form, ValueId we
   const auto [h, w] = AxesOf(form);
   weight = emit.Reshape(weight, {form.groups, form.out_channels / form.groups, form.channels / form.groups, h.kernel, w.kernel});
   const int64_t rows = (h.size + h.stride - 1) / h.stride, columns = (w.size + w.stride - 1) / w.stride;
+  const int64_t phases_h = std::min(h.stride, h.size), phases_w = std::min(w.stride, w.size);   // that have pixels
+  if (phases_h * phases_w > kMostPhases) {
+    Fail("conv2d: the gradient of an input of shape {} with strides {} and {} has {} phases, at most {} are supported",
+         ToString(Shape{form.batch, form.channels, h.size, w.size}), h.stride, w.stride, phases_h * phases_w, kMostPhases);
+  }
   std::vector<ValueId> parts;                                // one for each pair of phases: [1, N, C, rows, columns]
-  for (int64_t phase_h = 0; phase_h < h.stride; ++phase_h) {
-    for (int64_t phase_w = 0; phase_w < w.stride; ++phase_w) {
+  for (int64_t phase_h = 0; phase_h < phases_h; ++phase_h) {
+    for (int64_t phase_w = 0; phase_w < phases_w; ++phase_w) {
       const Phase down = PhaseOf(h, phase_h), right = PhaseOf(w, phase_w);
       const TensorDesc part = {emit.desc(dy).dtype, {form.batch, form.channels, rows, columns}};
       ValueId value;
@@ -302,8 +310,8 @@ ValueId InputGradient(Emit& emit, Graph& graph, const ConvForm& form, ValueId we
     }
   }
   if (parts.size() == 1) return emit.Reshape(parts[0], {form.batch, form.channels, h.size, w.size});
-  const ValueId all = emit.Reshape(emit.Cat(parts, 0), {h.stride, w.stride, form.batch, form.channels, rows, columns});
-  const ValueId dx = emit.Reshape(emit.Permute(all, {2, 3, 4, 0, 5, 1}), {form.batch, form.channels, rows * h.stride, columns * w.stride});
+  const ValueId all = emit.Reshape(emit.Cat(parts, 0), {phases_h, phases_w, form.batch, form.channels, rows, columns});
+  const ValueId dx = emit.Reshape(emit.Permute(all, {2, 3, 4, 0, 5, 1}), {form.batch, form.channels, rows * phases_h, columns * phases_w});
   return emit.Slice(emit.Slice(dx, 2, 0, h.size), 3, 0, w.size);
 }
 

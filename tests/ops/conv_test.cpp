@@ -61,6 +61,7 @@ TEST(Conv, WindowsDecomposeAndDifferentiate) {
       {{1, 4, 5, 5}, {6, 2, 3, 3}, {{"padding", Ints{1}}, {"groups", int64_t{2}}}},
       {{1, 3, 6, 6}, {3, 1, 3, 3}, {{"padding", Ints{1}}, {"stride", Ints{2}}, {"groups", int64_t{3}}}},
       {{1, 2, 7, 6}, {9, 2, 3, 3}, {{"padding", Ints{1}}, {"stride", Ints{2, 1}}}},                      // few channels of many: all taps first
+      {{1, 8, 3, 5}, {2, 8, 2, 2}, {{"stride", Ints{9, 4}}}},                                            // a stride beyond the image
       {{1, 1, 12, 11}, {2, 1, 3, 3}, {{"padding", Ints{1}}}},                                            // an image large enough for the batch
   };
   for (const Case& c : cases) {

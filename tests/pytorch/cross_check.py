@@ -3,7 +3,7 @@
 usage: cross_check.py --program build/release/athanor (--ops | FRAGMENT.json... | model:NAME...) [--dtype f32] [--reference] [--filter TEXT] [--keep DIR]
 
 Each result is compared with PyTorch's in f64. Its error, relative to the largest element of the tensor, may be twice what PyTorch itself
-errs in the dtype under test, or a small floor where that is more. Exits with 1 where something differs.
+errs in the dtype under test (four times for a whole network), or a small floor where that is more. Exits with 1 where something differs.
 """
 import argparse
 import json
@@ -54,7 +54,8 @@ def load(program: str, path: str) -> Case:
     for x in fragment["inputs"]:
         if len(x["shape"]) == 1 and x["dtype"] in FLOORS:
             ranges[x["name"]] = (0.5, 1.5) if x["name"].endswith((".weight", ".running_var")) else (-0.1, 0.1)
-    return Case(fragment, ranges)
+    # Another order of summation in each of some hundred operations.
+    return Case(fragment, ranges, allowed=4)
 
 
 class Checker:
@@ -101,7 +102,7 @@ class Checker:
                 continue
             error, peer_error = error_of(got, expected), error_of(peer[name], expected)
             worst = max(worst, error)
-            if not error <= max(floor, 2 * peer_error):
+            if not error <= max(floor, case.allowed * peer_error):
                 wrong.append(f"{name}: error {error:.2e} of its scale, PyTorch's own {peer_error:.2e}")
         return wrong, worst
 
