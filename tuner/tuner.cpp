@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <random>
 
@@ -85,9 +86,11 @@ double Difference(const Buffer& expected, Buffer& actual) {
   const T* a = reinterpret_cast<const T*>(actual.data());
   double scale = 1e-30, worst = 0;
   for (int64_t i = 0; i < expected.bytes() / static_cast<int64_t>(sizeof(T)); ++i) {
-    scale = std::max(scale, std::abs(static_cast<double>(e[i])));
-    const double difference = std::abs(static_cast<double>(e[i]) - static_cast<double>(a[i]));
-    if (!(difference <= worst)) worst = difference;
+    const double expect = e[i], got = a[i];
+    if (std::isfinite(expect)) scale = std::max(scale, std::abs(expect));
+    if (expect == got || (std::isnan(expect) && std::isnan(got))) continue;
+    if (!std::isfinite(expect) || !std::isfinite(got)) return std::numeric_limits<double>::infinity();
+    worst = std::max(worst, std::abs(expect - got));
   }
   return worst / scale;
 }

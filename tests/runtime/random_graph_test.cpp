@@ -252,7 +252,9 @@ void Check(unsigned seed, DType dtype, bool gradients) {
 // As long as one wants by hand: ATHANOR_TEST_RANDOM_GRAPHS=BEGIN-END.
 std::pair<unsigned, unsigned> Seeds() {
   unsigned begin = 0, end = 60;
-  if (const char* range = std::getenv("ATHANOR_TEST_RANDOM_GRAPHS")) EXPECT_EQ(std::sscanf(range, "%u-%u", &begin, &end), 2);
+  if (const char* range = std::getenv("ATHANOR_TEST_RANDOM_GRAPHS")) {
+    EXPECT_EQ(std::sscanf(range, "%u-%u", &begin, &end), 2);
+  }
   return {begin, end};
 }
 
