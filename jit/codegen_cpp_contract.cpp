@@ -74,7 +74,7 @@ class ContractGenerator {
 
   // Steps of k in a packed block.
   int64_t Depth(Pack pack) const { return pack == Pack::kTask ? std::clamp<int64_t>(contract_.k, 1, schedule_.kc) : contract_.k; }
-  bool PacksAByParts() const { return schedule_.pack_a == Pack::kTask && packer_.a_by_parts(); }
+  bool PacksAByParts() const { return schedule_.pack_a == Pack::kTask && a_.by_parts(); }
   // One A for the whole batch is packed once.
   int64_t ABatch() const { return a_.same_for_batch() ? 1 : contract_.batch; }
   std::string ABatchIndex() const { return a_.same_for_batch() ? "0" : "b"; }

@@ -9,11 +9,6 @@ namespace {
 
 constexpr int64_t kShortest = 8;                             // blocks of C below this are not worth transposing
 
-int64_t FirstStride(const Digits& digits) {
-  const Digits coalesced = Coalesce(digits);
-  return coalesced.empty() ? 0 : coalesced[0].stride;
-}
-
 // The largest tensor that an expression reads: its layout decides how the operand is walked.
 int MainOperand(const Body& body, int result) {
   std::vector<bool> needed(body.exprs.size());
@@ -44,6 +39,7 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
       for (int i = 0; i < Arity(expr.fn); ++i) has_statistics_ |= body.exprs[expr.args[i]].kind == Expr::Kind::kReduce;
     }
   }
+  same_for_batch_ = body.stores.empty();
   for (uint32_t varies : body.Varies()) same_for_batch_ &= (varies & 1u) == 0;
   if (main_operand_ < 0) return;
   windows_ = WindowCopier::For(body, result, 2, 1, across == 2, args);
@@ -51,7 +47,7 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
   addressable_ = body.operands[main_operand_].row < 0 && body.operands[main_operand_].bounds.empty();
   across_contiguous_ = !windows_ && FirstStride(map.dim(across)) == 1 && FirstStride(map.dim(k)) != 1;
   const Expr& expr = body.exprs[result];
-  in_place_ = expr.kind == Expr::Kind::kLoad && body.operands[expr.operand].row < 0 && body.operands[expr.operand].bounds.empty() && ValueType(expr.dtype) == expr.dtype &&
+  in_place_ = expr.kind == Expr::Kind::kLoad && addressable_ && ValueType(expr.dtype) == expr.dtype &&
               args[body.operands[expr.operand].arg].dtype == expr.dtype;
   for (int d = 0; d < 3; ++d) {
     const Digits digits = Coalesce(map.dim(d));

@@ -32,6 +32,9 @@ class ContractOperand {
   // An access map that is copied in runs of pixels.
   const std::optional<WindowCopier>& windows() const { return windows_; }
   bool same_for_batch() const { return same_for_batch_; }
+  // As A: packed in panels along m. As A: may be packed by parts of k.
+  bool panels() const { return across_contiguous_ && !has_statistics_; }
+  bool by_parts() const { return panels() || (windows_ && !has_statistics_ && !has_stores()); }
   int64_t stride(int dim) const { return strides_[dim]; }    // in place only
   // "a3 + offset of batch b", in place only.
   std::string Base(const std::string& batch) const;

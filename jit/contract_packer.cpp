@@ -14,8 +14,8 @@ int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 ContractPacker::ContractPacker(const KernelPlan& plan, const ContractPlan& contract, const ContractOperand& a, const ContractOperand& b,
                                int nv, int64_t a_depth, int64_t b_depth, Prelude* prelude, SourceWriter* out)
     : plan_(plan), contract_(contract), a_(a), b_(b), prelude_(prelude), out_(out), lanes_(prelude->lanes()),
-      panels_(a.across_contiguous() && !a.has_statistics()),
-      row_(panels_ ? a_depth * lanes_ : RoundUp(a_by_parts() ? a_depth : contract.k, lanes_)),
+      panels_(a.panels()),
+      row_(panels_ ? a_depth * lanes_ : RoundUp(a_.by_parts() ? a_depth : contract.k, lanes_)),
       panel_(static_cast<int64_t>(nv) * lanes_), panel_stride_(b_depth * panel_) {
   // Rows or panels a power of two apart would fall into the same few sets of the cache.
   for (int64_t* stride : {&row_, &panel_stride_}) {
@@ -43,7 +43,7 @@ int64_t ContractPacker::SumElements(int64_t rows) const {
 void ContractPacker::WritePackA() {
   const std::string_view type = ScalarType(dtype());
   out_->Comment(panels_        ? fmt::format("Steps [k0, k1) of rows [m0, m1) of A in panels of {} rows.", lanes_)
-                : a_by_parts() ? "Steps [k0, k1) of rows [m0, m1) of A, one behind the other."
+                : a_.by_parts() ? "Steps [k0, k1) of rows [m0, m1) of A, one behind the other."
                                : "Rows [m0, m1) of A, one behind the other.");
   out_->Open("static __attribute__((noinline)) void pack_a(char* const* args, long b, long m0, long m1, long k0, long k1, {0}* to, {0}* sums)",
              type);
@@ -51,7 +51,7 @@ void ContractPacker::WritePackA() {
   prelude_->Use("store", dtype());
   if (panels_) {
     WritePanels();
-  } else if (a_by_parts()) {
+  } else if (a_.by_parts()) {
     a_.windows()->Write({.along_begin = "k0", .along_end = "k1", .across_begin = "m0", .across_end = "m1", .at = "to + (i - k0)",
                          .step = std::to_string(row_), .room = fmt::format("{} - (i - k0)", row_)},
                         prelude_, out_);

@@ -28,7 +28,6 @@ class ContractPacker {
 
   int64_t a_row() const { return panels_ ? 1 : row_; }       // strides of packed A, in elements
   int64_t a_step() const { return panels_ ? lanes_ : 1; }
-  bool a_by_parts() const { return panels_ || (a_.windows() && !a_.has_statistics() && !a_.has_stores()); }
   int64_t PackedRows(int64_t rows) const;                    // elements
   int64_t PackedColumns(int64_t columns) const;
   std::string RowOffset(const std::string& row) const;       // of packed A, k = 0

@@ -9,11 +9,6 @@ namespace {
 
 constexpr int64_t kLine = 64;
 
-int64_t FirstStride(const Digits& digits) {
-  const Digits coalesced = Coalesce(digits);
-  return coalesced.empty() ? 0 : coalesced[0].stride;
-}
-
 std::vector<const Operand*> OperandsInRows(const ContractPlan& contract) {
   std::vector<const Operand*> operands;
   for (const Operand& operand : contract.epilogue.operands) {

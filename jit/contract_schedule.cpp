@@ -29,14 +29,12 @@ struct Facts {
         element(SizeOf(contract.accumulator)),
         lanes(cpu.vector_bytes() / element),
         a_in_place(a.in_place() && !a.has_stores() && !a.has_statistics()),
-        b_in_place(b.in_place() && (contract.n == 1 || b.stride(2) == 1)),
-        a_panels(a.across_contiguous() && !a.has_statistics()),
-        a_by_parts(a_panels || (a.windows() && !a.has_statistics() && !a.has_stores())) {}
+        b_in_place(b.in_place() && (contract.n == 1 || b.stride(2) == 1)) {}
 
   const ContractPlan& contract;
   ContractOperand a, b;
   int64_t element, lanes;
-  bool a_in_place, b_in_place, a_panels, a_by_parts;
+  bool a_in_place, b_in_place;
 };
 
 // Cycles that a tile of `rows` x `vectors` takes for one step of k: two multiply-adds and two loads a cycle, and few accumulators wait
@@ -61,7 +59,7 @@ std::vector<std::pair<int, int>> Tiles(const Facts& facts, const CpuTarget& cpu)
   const int64_t vectors = std::max<int64_t>(Ceil(facts.contract.n, facts.lanes), 1);
   std::vector<std::pair<double, std::pair<int, int>>> found;
   for (auto [mr, nv] : all) {
-    if ((facts.a_panels || facts.a.windows()) && facts.lanes % mr != 0) continue;  // its rows would straddle panels
+    if (facts.a.panels() && facts.lanes % mr != 0) continue;  // its rows would straddle panels
     const std::pair<int, int> tile(mr, static_cast<int>(std::min<int64_t>(nv, vectors)));
     // In steps of a hundredth: earlier ones in the list are better in ways that the model does not see.
     found.emplace_back(std::floor(std::log(std::max(StepCycles(facts, mr, nv), 1.0)) * 100), tile);
@@ -70,7 +68,7 @@ std::vector<std::pair<int, int>> Tiles(const Facts& facts, const CpuTarget& cpu)
   std::vector<std::pair<int, int>> tiles;
   // Few rows are bound by memory: wide tiles read long pieces of B's rows.
   const int64_t m = facts.contract.m;
-  if (m > 0 && m < 8 && facts.b_in_place && !facts.a_panels) {
+  if (m > 0 && m < 8 && facts.b_in_place && !facts.a.panels()) {
     tiles.emplace_back(m, static_cast<int>(std::min(vectors, (cpu.vector_registers() - 1) / (m + 1))));
   }
   for (const auto& [cycles, tile] : found) {
@@ -94,8 +92,8 @@ int64_t EvenPanels(int64_t panels, int64_t most) {
 Pack PackingOfB(const Facts& facts, const CpuTarget& cpu, const ContractSchedule& s) {
   const ContractPlan& c = facts.contract;
   const int64_t row = facts.b_in_place ? facts.b.stride(1) * facts.element : 0;
-  if (facts.b_in_place && (row <= 1024 || c.m < 4 * s.mr || (facts.a_panels && row % 4096 != 0))) return Pack::kNone;
-  return c.k * c.n * facts.element <= cpu.l2_bytes || facts.a_panels ? Pack::kPhase : Pack::kTask;
+  if (facts.b_in_place && (row <= 1024 || c.m < 4 * s.mr || (facts.a.panels() && row % 4096 != 0))) return Pack::kNone;
+  return c.k * c.n * facts.element <= cpu.l2_bytes || facts.a.panels() ? Pack::kPhase : Pack::kTask;
 }
 
 // Across-contiguous A in blocks that stay in the cache, one owner each. Few of them share the work along k, unless they have side
@@ -143,7 +141,6 @@ ContractSchedule WindowsOfB(const Facts& facts, const CpuTarget& cpu, ContractSc
 // Each task packs a part of k of both operands, for as many rows as the cache holds.
 ContractSchedule WindowsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
   const ContractPlan& c = facts.contract;
-  if (cpu.isa == Isa::kAvx512 && s.nv == 3 && Ceil(c.n, facts.lanes) % 3 == 1) s.mr = 12, s.nv = 2;   // no panel of a single vector
   const bool small_b = c.k * c.n * facts.element <= cpu.l2_bytes;
   s.pack_a = Pack::kTask;
   s.pack_b = small_b ? Pack::kPhase : Pack::kTask;
@@ -169,10 +166,10 @@ std::string ValidateContract(const ContractSchedule& s, const KernelPlan& plan, 
   if (s.k_split > std::max<int64_t>(1, facts.contract.k / facts.lanes)) return "k_split leaves empty parts";
   if (s.pack_a == Pack::kNone && !facts.a_in_place) return "A has a prologue or an access map that only packing can carry";
   if (s.pack_b == Pack::kNone && !facts.b_in_place) return "B has a prologue or an access map that only packing can carry";
-  if (s.pack_a != Pack::kNone && facts.a_panels && facts.lanes % s.mr != 0) return "the tile's rows straddle panels of A";
+  if (s.pack_a != Pack::kNone && facts.a.panels() && facts.lanes % s.mr != 0) return "the tile's rows straddle panels of A";
   if (s.pack_a == Pack::kTask && s.mc % facts.lanes != 0) return "mc is no multiple of the vector";
   if (s.pack_a == Pack::kTask && s.k_split != 1 && facts.a.has_stores()) return "tasks that split k would repeat A's side outputs";
-  const int64_t depth = facts.a_by_parts ? std::min(s.kc, facts.contract.k) : facts.contract.k;
+  const int64_t depth = facts.a.by_parts() ? std::min(s.kc, facts.contract.k) : facts.contract.k;
   if (s.pack_a == Pack::kTask && s.mc * depth * facts.element > (256 << 20)) return "the packed block of A is too large";
   return "";
 }
@@ -192,15 +189,15 @@ ContractSchedule Complete(const Facts& facts, const CpuTarget& cpu, const Settle
   std::tie(s.mr, s.nv) = settled.tile;
   const int64_t panel = s.nv * facts.lanes, panels = Ceil(std::max<int64_t>(facts.contract.n, 1), panel);
   // A long k is cut short where packed panels of A and the rows of C that they add to fit the cache together.
-  const bool short_parts = facts.a_panels && k > 512 && kMostRows * panels * panel * facts.element <= cpu.l2_bytes * 3 / 10;
+  const bool short_parts = facts.a.panels() && k > 512 && kMostRows * panels * panel * facts.element <= cpu.l2_bytes * 3 / 10;
   s.kc = RoundUp(std::min(k, settled.kc.value_or(short_parts ? 256 : 1024)), facts.lanes);
   s.unroll = 4;
   if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
-  if (facts.a.windows() && facts.a_by_parts) return WindowsOfA(facts, cpu, s);
+  if (facts.a.windows() && facts.a.by_parts()) return WindowsOfA(facts, cpu, s);
 
   s.pack_b = settled.pack_b.value_or(PackingOfB(facts, cpu, s));
   s.nc = EvenPanels(panels, Ceil(std::max<int64_t>(cpu.l2_bytes * 4 / 10 / (s.kc * facts.element), 1), panel)) * panel;
-  s = facts.a_panels ? PanelsOfA(facts, cpu, s) : RowsOfA(facts, s);
+  s = facts.a.panels() ? PanelsOfA(facts, cpu, s) : RowsOfA(facts, s);
   s.pack_a = settled.pack_a.value_or(s.pack_a);
   return s;
 }

@@ -30,20 +30,9 @@ std::vector<bool> NamedDims(const Body& body) {
 
 // The extents, least significant first, that dimension `d` splits into; one entry when it stays whole.
 std::vector<int64_t> SplitExtents(const Body& body, int d) {
-  std::set<int64_t> borders = {body.extents[d]};
-  ForEachMap(body, [&](const Layout& map) {
-    int64_t below = 1;
-    for (const Digit& digit : Coalesce(map.dim(d))) borders.insert(below *= digit.extent);
-  });
-  std::vector<int64_t> extents;
-  int64_t below = 1;
-  for (int64_t border : borders) {
-    if (border == 1) continue;
-    if (border % below != 0) return {body.extents[d]};
-    extents.push_back(border / below);
-    below = border;
-  }
-  return extents.empty() ? std::vector<int64_t>{1} : extents;
+  std::vector<Digits> functions;
+  ForEachMap(body, [&](const Layout& map) { functions.push_back(map.dim(d)); });
+  return CommonRadix(functions).value_or(std::vector<int64_t>{body.extents[d]});
 }
 
 // Rewrites expressions with indices: `index` gives the replacement of a kIndex over a dimension.
@@ -151,23 +140,7 @@ Body SplitDims(const Body& body) {
     first.push_back(static_cast<int>(result.extents.size()));
     result.extents.insert(result.extents.end(), parts[d].rbegin(), parts[d].rend());
   }
-  ForEachMap(result, [&](Layout& map) {
-    std::vector<Digits> dims;
-    for (int d = 0; d < body.rank(); ++d) {
-      if (parts[d].size() == 1) {
-        dims.push_back(map.dim(d));
-        continue;
-      }
-      std::vector<Digits> split;
-      int64_t below = 1;
-      for (int64_t extent : parts[d]) {
-        split.push_back({{extent, Offset(map.dim(d), below)}});
-        below *= extent;
-      }
-      dims.insert(dims.end(), split.rbegin(), split.rend());
-    }
-    map = Layout(map.offset(), std::move(dims));
-  });
+  ForEachMap(result, [&](Layout& map) { map = map.Split(parts); });
   for (Expr& expr : result.exprs) expr.axes = expr.kind == Expr::Kind::kReduce ? MoveBits(expr.axes, first) : expr.axes;
   ReplaceIndices(&result, [&](int d, DType dtype, std::vector<Expr>* exprs) {
     int index = AppendIndex(exprs, first[d], dtype);

@@ -1,7 +1,6 @@
 #include "jit/window_copier.h"
 
 #include <algorithm>
-#include <set>
 
 #include <fmt/format.h>
 
@@ -31,24 +30,18 @@ void AddTerm(std::string* text, const std::string& name, int64_t stride) {
 
 }  // namespace
 
-// The coarsest digits in which all functions are linear.
-std::optional<std::vector<WindowCopier::Piece>> WindowCopier::PiecesOf(const Operand& operand, int dim, int64_t extent) {
-  std::set<int64_t> borders = {extent};
-  operand.ForEachMap([&](const Layout& map) {
-    int64_t below = 1;
-    for (const Digit& digit : Coalesce(map.dim(dim))) borders.insert(below *= digit.extent);
-  });
+std::optional<std::vector<WindowCopier::Piece>> WindowCopier::PiecesOf(const Operand& operand, int dim) {
+  std::vector<Digits> functions;
+  operand.ForEachMap([&](const Layout& map) { functions.push_back(map.dim(dim)); });
+  const std::optional<std::vector<int64_t>> extents = CommonRadix(functions);
+  if (!extents) return std::nullopt;
   std::vector<Piece> pieces;
   int64_t below = 1;
-  for (int64_t border : borders) {
-    if (border == 1) continue;
-    if (border % below != 0) return std::nullopt;
-    Piece piece{border / below, {}};
-    operand.ForEachMap([&](const Layout& map) { piece.strides.push_back(Offset(map.dim(dim), below)); });
-    pieces.push_back(std::move(piece));
-    below = border;
+  for (int64_t extent : *extents) {
+    pieces.push_back({extent, {}});
+    for (const Digits& digits : functions) pieces.back().strides.push_back(extent == 1 ? 0 : Offset(digits, below));
+    below *= extent;
   }
-  if (pieces.empty()) pieces.push_back({1, std::vector<int64_t>(1 + operand.bounds.size(), 0)});
   return pieces;
 }
 
@@ -63,8 +56,7 @@ std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int 
   copier.operand_ = &operand;
   copier.dtype_ = dtype;
   copier.functions_ = 1 + static_cast<int>(operand.bounds.size());
-  auto along_pieces = PiecesOf(operand, along, body.extents[along]), across_pieces = PiecesOf(operand, across, body.extents[across]);
-  auto batch_pieces = PiecesOf(operand, 0, body.extents[0]);
+  auto along_pieces = PiecesOf(operand, along), across_pieces = PiecesOf(operand, across), batch_pieces = PiecesOf(operand, 0);
   if (!along_pieces || !across_pieces || !batch_pieces) return std::nullopt;
   copier.along_ = *along_pieces, copier.across_ = *across_pieces, copier.batch_ = *batch_pieces;
   const std::vector<int64_t>& run = copier.along_[0].strides;

@@ -41,7 +41,7 @@ class WindowCopier {
     int64_t extent = 1;
     std::vector<int64_t> strides;
   };
-  static std::optional<std::vector<Piece>> PiecesOf(const Operand& operand, int dim, int64_t extent);
+  static std::optional<std::vector<Piece>> PiecesOf(const Operand& operand, int dim);
   void WriteRun(const Target& target, Prelude* prelude, SourceWriter* out) const;
   void WriteTap(const Target& target, Prelude* prelude, SourceWriter* out) const;
   void WriteChannels(const Target& target, Prelude* prelude, SourceWriter* out) const;

@@ -1,6 +1,7 @@
 #include "ops/layout.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -131,6 +132,29 @@ Digits Coalesce(const Digits& digits) {
   return result;
 }
 
+int64_t FirstStride(const Digits& digits) {
+  const Digits coalesced = Coalesce(digits);
+  return coalesced.empty() ? 0 : coalesced[0].stride;
+}
+
+std::optional<std::vector<int64_t>> CommonRadix(const std::vector<Digits>& functions) {
+  std::set<int64_t> borders;
+  for (const Digits& digits : functions) {
+    borders.insert(Extent(digits));
+    int64_t below = 1;
+    for (const Digit& digit : Coalesce(digits)) borders.insert(below *= digit.extent);
+  }
+  std::vector<int64_t> extents;
+  int64_t below = 1;
+  for (int64_t border : borders) {
+    if (border == 1) continue;
+    if (border % below != 0) return std::nullopt;
+    extents.push_back(border / below);
+    below = border;
+  }
+  return extents.empty() ? std::vector<int64_t>{1} : extents;
+}
+
 Layout Layout::Contiguous(const Shape& shape) { return Strided(shape, ContiguousStrides(shape)); }
 
 Layout Layout::Strided(const Shape& shape, const std::vector<int64_t>& strides) {
@@ -201,6 +225,24 @@ std::optional<Layout> Layout::Slice(int dim, int64_t start, int64_t extent, int6
 }
 
 std::optional<Layout> Layout::Reshape(const Shape& shape) const { return Compose(Contiguous(shape)); }
+
+Layout Layout::Split(const std::vector<std::vector<int64_t>>& extents) const {
+  std::vector<Digits> dims;
+  for (int d = 0; d < rank(); ++d) {
+    if (extents[d].size() == 1) {
+      dims.push_back(dims_[d]);
+      continue;
+    }
+    std::vector<Digits> parts;
+    int64_t below = 1;
+    for (int64_t extent : extents[d]) {
+      parts.push_back({{extent, Offset(dims_[d], below)}});
+      below *= extent;
+    }
+    dims.insert(dims.end(), parts.rbegin(), parts.rend());
+  }
+  return Layout(offset_, std::move(dims));
+}
 
 std::optional<Layout> Layout::Compose(const Layout& view) const {
   std::vector<Digits> dims;

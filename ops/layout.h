@@ -24,6 +24,11 @@ int64_t Extent(const Digits& digits);
 int64_t Offset(const Digits& digits, int64_t index);
 Digits Coalesce(const Digits& digits);                       // drops extent-1 digits and joins neighbours with s_{k+1} = e_k * s_k
 
+int64_t FirstStride(const Digits& digits);                   // of the lowest digit that counts; 0 where the offset never changes
+// Extents, least significant first, of the coarsest mixed radix in which each of `functions` (all of one extent) is linear digit by
+// digit: digit k of function f has the stride Offset(f, product of the extents below k). Nothing where their digits do not nest.
+std::optional<std::vector<int64_t>> CommonRadix(const std::vector<Digits>& functions);
+
 // An access map: for each dimension of an index space its digits, plus a constant offset. The address of an index is the sum
 // of the dimensions' offsets, so addresses are separable by dimension. Views, transposes, slices, head splits, patches and
 // im2col windows without padding are all Layouts. The algebra is that of CuTe's layouts (NVIDIA CUTLASS), kept per dimension.
@@ -48,6 +53,10 @@ class Layout {
   Layout Select(int dim, int64_t index) const;               // removes `dim`
   std::optional<Layout> Slice(int dim, int64_t start, int64_t extent, int64_t step) const;
   std::optional<Layout> Reshape(const Shape& shape) const;
+
+  // Dimension d falls apart into dimensions of `extents[d]` (least significant first in the list, last in the result), each with
+  // one stride. REQUIRES: the digits of the dimension nest in them, see CommonRadix. One extent leaves the dimension as it is.
+  Layout Split(const std::vector<std::vector<int64_t>>& extents) const;
 
   // This layout addressed through a view of its own index space: `view` maps a new index space to flat row-major indices of
   // shape(); the result maps the new index space to this layout's addresses.

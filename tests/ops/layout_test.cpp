@@ -242,6 +242,21 @@ TEST(Layout, PatchesAreOneMap) {
   EXPECT_EQ(patches->Address({8, 5}), 112 + 4 + 28 + 1);
 }
 
+TEST(Layout, CommonRadixSplits) {
+  // Pixels of rows of 6 in two images, as an address with a border of 1 and as the coordinate within the row.
+  const Layout address(7, {{{6, 1}, {4, 8}, {2, 100}}}), column(-1, {{{6, 1}, {8, 0}}});
+  const auto radix = CommonRadix({address.dim(0), column.dim(0)});
+  ASSERT_TRUE(radix);
+  EXPECT_EQ(*radix, (std::vector<int64_t>{6, 4, 2}));
+  for (const Layout& whole : {address, column}) {
+    const Layout split = whole.Split({*radix});
+    ASSERT_EQ(split.rank(), 3);
+    for (int64_t i = 0; i < 48; ++i) EXPECT_EQ(split.Address({i / 24, i / 6 % 4, i % 6}), whole.Address({i}));
+  }
+  EXPECT_FALSE(CommonRadix({{{4, 1}, {3, 10}}, {{6, 1}, {2, 0}}}));  // 4 and 6 do not nest
+  EXPECT_EQ(FirstStride({{1, 9}, {5, 3}}), 3);
+}
+
 TEST(Layout, NoSeparableForm) {
   EXPECT_FALSE(Layout::Contiguous({3, 4}).Permute({1, 0}).Reshape({6, 2}));   // a digit of 3 does not split into 2
   EXPECT_FALSE(Layout::Contiguous({2, 3}).Permute({1, 0}).Reshape({6})->Slice(0, 1, 4, 1));
