@@ -52,16 +52,7 @@ class Subject {
   double Error() {
     const std::vector<HostTensor> expected = Interpret(graph_, inputs_);
     double worst = 0;
-    for (size_t i = 0; i < expected.size(); ++i) {
-      double scale = 1e-30, error = 0;
-      for (int64_t e = 0; e < expected[i].elements(); ++e) {
-        scale = std::max(scale, std::abs(expected[i].Get(e)));
-        const double difference = std::abs(expected[i].Get(e) - outputs_[i].Get(e));
-        error = difference > error || std::isnan(difference) ? difference : error;
-      }
-      worst = std::max(worst, error / scale);
-      if (std::isnan(error)) return error;
-    }
+    for (size_t i = 0; i < expected.size(); ++i) worst = std::max(worst, RelativeError(expected[i], outputs_[i]));
     return worst;
   }
 

@@ -126,4 +126,17 @@ double RoundTo(DType dtype, double value) {
   return scalar.Get(0);
 }
 
+double RelativeError(const HostTensor& expected, const HostTensor& actual, double least) {
+  ATHANOR_CHECK(expected.elements() == actual.elements());
+  double scale = least, error = 0;
+  for (int64_t i = 0; i < expected.elements(); ++i) {
+    const double want = expected.Get(i), got = actual.Get(i);
+    if (std::isfinite(want)) scale = std::max(scale, std::abs(want));
+    if (want == got || (std::isnan(want) && std::isnan(got))) continue;
+    if (!std::isfinite(want) || !std::isfinite(got)) return std::numeric_limits<double>::infinity();
+    error = std::max(error, std::abs(want - got));
+  }
+  return error / scale;
+}
+
 }  // namespace athanor

@@ -46,4 +46,8 @@ class HostTensor {
 // The nearest value of `dtype`, rounded as Set does.
 double RoundTo(DType dtype, double value);
 
+// The largest difference between two tensors of one shape, relative to the largest finite magnitude of `expected` or to `least`.
+// Infinite where an element is NaN or infinite in one of them and not the same in the other.
+double RelativeError(const HostTensor& expected, const HostTensor& actual, double least = 1e-30);
+
 }  // namespace athanor

@@ -73,5 +73,20 @@ TEST(HostTensor, IntegersTruncateAndSaturate) {
   EXPECT_EQ(RoundTo(DType::kU8, 257), 1);                    // wraps as a C++ conversion of the integer does
 }
 
+TEST(HostTensor, RelativeErrorSeesEveryElement) {
+  const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
+  auto error = [](const std::vector<double>& expected, const std::vector<double>& actual) {
+    HostTensor e(DType::kF64, {static_cast<int64_t>(expected.size())}), a(DType::kF64, {static_cast<int64_t>(actual.size())});
+    e.Assign(expected), a.Assign(actual);
+    return RelativeError(e, a);
+  };
+  EXPECT_EQ(error({1, -4, 2}, {1, -4, 2}), 0);
+  EXPECT_EQ(error({1, -4, 2}, {1, -3, 2}), 0.25);
+  EXPECT_EQ(error({1, nan, inf}, {1, nan, inf}), 0);
+  EXPECT_EQ(error({1, 2, 3}, {1, nan, 3}), inf);             // between right elements
+  EXPECT_EQ(error({1, nan, 3}, {1, 2, 3}), inf);
+  EXPECT_EQ(error({1, inf, 3}, {1, -inf, 3}), inf);
+}
+
 }  // namespace
 }  // namespace athanor

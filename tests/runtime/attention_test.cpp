@@ -65,13 +65,7 @@ std::vector<HostTensor> InputsOf(const Case& c, const Graph& graph, uint32_t see
 
 // Relative to the largest element, or to 1: a gradient may be zero but for rounding.
 void ExpectWithin(const HostTensor& actual, const HostTensor& expected, double tolerance, const std::string& what) {
-  double largest = 1, error = 0;
-  for (int64_t e = 0; e < expected.elements(); ++e) {
-    largest = std::max(largest, std::abs(expected.Get(e)));
-    const double difference = std::abs(expected.Get(e) - actual.Get(e));
-    if (!(difference <= error)) error = difference;
-  }
-  EXPECT_LE(error, tolerance * largest) << what;
+  EXPECT_LE(RelativeError(expected, actual, 1), tolerance) << what;
 }
 
 void ExpectReference(const Case& c, const Graph& graph, const Options& options) {

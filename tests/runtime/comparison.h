@@ -63,17 +63,6 @@ inline std::vector<HostTensor> RunExecutable(Executable& executable, const Graph
   return outputs;
 }
 
-// The largest difference between two tensors, relative to the largest magnitude of the first.
-inline double RelativeError(const HostTensor& expected, const HostTensor& actual) {
-  double scale = 1e-30, error = 0;
-  for (int64_t e = 0; e < expected.elements(); ++e) scale = std::max(scale, std::abs(expected.Get(e)));
-  for (int64_t e = 0; e < expected.elements(); ++e) {
-    const double difference = std::abs(expected.Get(e) - actual.Get(e));
-    if (!(difference <= error)) error = std::isnan(difference) && std::isnan(expected.Get(e)) ? error : difference;
-  }
-  return error / scale;
-}
-
 inline double Tolerance(DType dtype) { return dtype == DType::kF64 ? 1e-11 : 3e-5; }
 
 inline void ExpectEqualsReference(const Graph& graph, const Options& options, uint32_t seed) {
