@@ -70,21 +70,31 @@ std::string Csv(const std::vector<bench::Result>& results) {
   return text;
 }
 
-// Against an older run: by fraction of the roofline, which both runs measured for themselves.
-void Compare(const std::string& path, const std::vector<bench::Result>& results) {
+Json ReadResults(const std::string& path) {
   std::ifstream file(path);
-  const Json old = Json::parse(file, nullptr, false);
-  if (old.is_discarded() || !old.contains("results")) Fail("--compare {}: is no result of athanor bench", path);
+  Json old = Json::parse(file, nullptr, false);
+  if (old.is_discarded() || !old.contains("results") || !old["results"].is_array()) Fail("--compare {}: is no result of athanor bench", path);
+  for (const Json& row : old["results"]) {
+    const bool fits = row.is_object() && row.contains("name") && row["name"].is_string() && row.contains("threads") &&
+                      row["threads"].is_number_integer() && row.contains("roofline_fraction") && row["roofline_fraction"].is_number();
+    if (!fits) Fail("--compare {}: a row lacks name, threads or roofline_fraction", path);
+  }
+  return old;
+}
+
+// Against an older run: by fraction of the roofline, which both runs measured for themselves.
+void Compare(const std::string& path, const Json& old, const std::vector<bench::Result>& results) {
   for (const bench::Result& r : results) {
     for (const Json& before : old["results"]) {
-      if (before.value("name", "") != r.name || before.value("threads", 0) != r.threads) continue;
-      const double ratio = r.roofline_fraction() / before.value("roofline_fraction", std::nan(""));
+      if (before["name"] != r.name || before["threads"] != r.threads) continue;
+      const double ratio = r.roofline_fraction() / before["roofline_fraction"].get<double>();
       fmt::print("{:<34} {:.2f} times the fraction of {}: {}\n", r.name, ratio, path, ratio > 1.05 ? "FASTER" : ratio < 0.95 ? "SLOWER" : "SAME");
     }
   }
 }
 
 int Bench(const Arguments& a) {
+  const Json old = a.compare.empty() ? Json() : ReadResults(a.compare);
   const std::vector<bench::Case> cases = bench::FindCases(a.fragments, a.grad);
   if (a.mode == "list") {
     for (const bench::Case& item : cases) fmt::print("{}{}\n", item.name, item.grad ? " --grad" : "");
@@ -102,7 +112,7 @@ int Bench(const Arguments& a) {
   if (!a.json.empty()) Write(a.json, ToJson(peak, DetectCpu(), results).dump(1) + "\n");
   if (!a.csv.empty()) Write(a.csv, Csv(results));
   if (settings.time) PrintTable(peak, results, settings.threads);
-  if (!a.compare.empty()) Compare(a.compare, results);
+  if (!a.compare.empty()) Compare(a.compare, old, results);
   int wrong = 0;
   for (const bench::Result& r : results) {
     const bool bad = r.max_rel_error && !(*r.max_rel_error <= Allowed(r.dtype));

@@ -266,7 +266,8 @@ BodyEmitter::Value BodyEmitter::BoundedLoad(const Expr& expr, int id, const Acce
   }
   prelude_->Use("splat", value);
   out_->Line("{} {} = splat({});", VectorType(value), name, fill);
-  const bool unit = access.kind == Access::Kind::kUnit && memory == value;
+  const bool half = memory == DType::kBF16 || memory == DType::kF16;
+  const bool unit = access.kind == Access::Kind::kUnit && (memory == value || (half && operand.fill == 0));
   bool steps = true;                                         // the varying coordinates go up by one a lane
   for (const Bound& bound : operand.bounds) {
     const Digits along = state_.vector_dim < 0 ? Digits{} : Coalesce(bound.coordinate.dim(state_.vector_dim));
@@ -274,7 +275,8 @@ BodyEmitter::Value BodyEmitter::BoundedLoad(const Expr& expr, int id, const Acce
   }
   out_->Open("if ({})", conjunction(false, false));
   if (unit && steps) {
-    prelude_->Use("window", memory);
+    prelude_->Use(half ? "window.u16" : fmt::format("window.{}", Name(memory)));
+    if (half) prelude_->Use(Name(memory));
     std::string first = "0", last = Lanes();
     for (const Bound& bound : operand.bounds) {
       if (!StrideVaries(bound.coordinate.dim(state_.vector_dim))) continue;
@@ -282,7 +284,8 @@ BodyEmitter::Value BodyEmitter::BoundedLoad(const Expr& expr, int id, const Acce
       first = fmt::format("larger({}, -({}))", first, at);
       last = fmt::format("smaller({}, {} - ({}))", last, bound.extent, at);
     }
-    out_->Line("{} = load_window({}, {}, {}, {});", name, access.pointer, first, last, name);
+    const std::string window = fmt::format("load_window({}, {}, {}, {})", access.pointer, first, last, half ? "vu16{}" : name);
+    out_->Line("{} = {};", name, half ? fmt::format("{}_value({})", Name(memory), window) : window);
   } else {
     const std::string pointer = access.kind == Access::Kind::kLanes || access.stride == 0
                                     ? access.pointer

@@ -69,20 +69,35 @@ std::string TailText(const ElementType& type, Isa isa, int lanes) {
 
 // Lanes [first, last) from memory, the others from `fill`; the range may be empty or reach over the vector.
 std::string WindowText(const ElementType& type, Isa isa, int lanes) {
-  const bool masked = isa == Isa::kAvx512 && type.bytes * lanes == 64 && type.bytes >= 4;
-  const std::string text = masked
+  // Masked loads only move bits: a type of each width stands for the others.
+  struct Masked {
+    int bytes, width;
+    const char *element, *pointer, *builtin, *mask;
+  };
+  static constexpr Masked kMasked[] = {{8, 64, "double", "double", "loadupd512", "unsigned char"},
+                                       {4, 64, "float", "float", "loadups512", "unsigned short"},
+                                       {2, 32, "short", "u16_window", "loaddquhi256", "unsigned short"}};
+  const auto* masked = std::find_if(std::begin(kMasked), std::end(kMasked), [&](const Masked& m) {
+    return isa == Isa::kAvx512 && m.bytes == type.bytes && m.width == type.bytes * lanes;
+  });
+  const bool loop = masked == std::end(kMasked);
+  const std::string text = loop
       ? "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
-        "  const unsigned live = (1u << larger(smaller(last, $N), 0)) - (1u << smaller(larger(first, 0), $N));\n"
-        "  return first < last ? ($V)__builtin_ia32_loadup$S512_mask((const $F*)p, ($F_window)fill, ($MASK)live) : fill;\n"
-        "}\n"
-      : "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
         "  for (long i = larger(first, 0); i < smaller(last, $N); ++i) fill[i] = p[i];\n"
         "  return fill;\n"
+        "}\n"
+      : "typedef $ELEMENT $TAG_window __attribute__((vector_size($WIDTH), may_alias));\n"
+        "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
+        "  const unsigned live = (1u << larger(smaller(last, $N), 0)) - (1u << smaller(larger(first, 0), $N));\n"
+        "  return first < last ? ($V)__builtin_ia32_$BUILTIN_mask((const $POINTER*)p, ($TAG_window)fill, ($MASK)live) : fill;\n"
         "}\n";
-  const bool wide = type.bytes == 8;
-  return (masked ? Substitute("typedef $F $F_window __attribute__((vector_size(64)));\n", {{"$F", wide ? "double" : "float"}}) : "") +
-         Substitute(text, {{"$V", fmt::format("v{}", type.tag)}, {"$T", type.scalar}, {"$N", std::to_string(lanes)}, {"$S", wide ? "d" : "s"},
-                           {"$F", wide ? "double" : "float"}, {"$MASK", wide ? "unsigned char" : "unsigned short"}});
+  std::vector<std::pair<std::string, std::string>> names = {
+      {"$V", fmt::format("v{}", type.tag)}, {"$TAG", type.tag}, {"$T", type.scalar}, {"$N", std::to_string(lanes)}};
+  if (!loop) {
+    names.insert(names.begin(), {{"$ELEMENT", masked->element}, {"$WIDTH", std::to_string(masked->width)}, {"$BUILTIN", masked->builtin},
+                                 {"$POINTER", masked->pointer}, {"$MASK", masked->mask}});
+  }
+  return Substitute(text, names);
 }
 
 void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
@@ -107,7 +122,7 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
           "INLINE void store_tail($T* p, $V v, long n) { for (long i = 0; i < n; ++i) p[i] = v[i]; }\n");
     }
     add("window", {"bounds"}, WindowText(type, isa, lanes));
-    // Two neighbouring vectors hold every second element of a row of pixels.
+    // Two neighbouring vectors hold every second element of a row of pixels. `fill` is the same in all lanes.
     add("window_strided", {"window." + tag},
         fmt::format("INLINE $V load_window_strided(const $T* p, long stride, long first, long last, $V fill) {{\n"
                     "  if (stride == 2) {{\n"

@@ -48,13 +48,14 @@ std::optional<std::vector<WindowCopier::Piece>> WindowCopier::PiecesOf(const Ope
 std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int along, int across, bool whole_vectors,
                                               const std::vector<KernelArg>& args) {
   const Expr& expr = body.exprs[result];
-  const DType dtype = expr.dtype;
+  const DType memory = expr.dtype;
   if (expr.kind != Expr::Kind::kLoad || body.extents[along] == 0 || body.extents[across] == 0) return std::nullopt;
   const Operand& operand = body.operands[expr.operand];
-  if (operand.row >= 0 || operand.fill != 0 || args[operand.arg].dtype != dtype || ValueType(dtype) != dtype) return std::nullopt;
+  if (operand.row >= 0 || operand.fill != 0 || args[operand.arg].dtype != memory || !IsFloat(memory)) return std::nullopt;
   WindowCopier copier;
   copier.operand_ = &operand;
-  copier.dtype_ = dtype;
+  copier.memory_ = memory;
+  copier.dtype_ = ValueType(memory);
   copier.functions_ = 1 + static_cast<int>(operand.bounds.size());
   auto along_pieces = PiecesOf(operand, along), across_pieces = PiecesOf(operand, across), batch_pieces = PiecesOf(operand, 0);
   if (!along_pieces || !across_pieces || !batch_pieces) return std::nullopt;
@@ -93,7 +94,7 @@ void WindowCopier::Write(const Target& target, Prelude* prelude, SourceWriter* o
     }
     for (size_t p = 0; p < along_.size(); ++p) AddTerm(&text, fmt::format("i{}", p), along_[p].strides[f]);
     if (f == 0) {
-      out->Line("const {}* from = a{} + {};", ScalarType(dtype_), operand_->arg, text);
+      out->Line("const {}* from = a{} + {};", MemoryType(memory_), operand_->arg, text);
     } else {
       out->Line("long c{} = {};", f - 1, text);
     }
@@ -153,14 +154,19 @@ void WindowCopier::WriteChannels(const Target& target, Prelude* prelude, SourceW
     return taps == 1 ? end : fmt::format("larger(0, ({} - tap + {}) / {})", end, taps - 1, taps);
   };
   out->Line("const long j = {}, j_end = {};", channel(target.across_begin), channel(target.across_end));
-  out->Line("const {}* x = from + {} + j * {};", ScalarType(dtype_), offset, across_.back().strides[0]);
+  out->Line("const {}* x = from + {} + j * {};", MemoryType(memory_), offset, across_.back().strides[0]);
   out->Line("{}* y = to_run + (tap + j * {} - {}) * {};", ScalarType(dtype_), taps, target.across_begin, target.step);
-  prelude->Use(run_stride == 1 ? "window" : "window_strided", dtype_);
   prelude->Use("store", dtype_);
   prelude->Use("tail", dtype_);
-  const std::string zeros = fmt::format("{}{{}}", VectorType(dtype_));
-  const std::string value = run_stride == 1 ? fmt::format("load_window(x, first, last, {})", zeros)
-                                            : fmt::format("load_window_strided(x, {}, first, last, {})", run_stride, zeros);
+  const bool half = memory_ != dtype_;                       // bf16 or f16: their bits are loaded, then converted
+  const std::string tag = half ? "u16" : std::string(Name(dtype_)), arguments = fmt::format("first, last, v{}{{}}", tag);
+  prelude->Use((run_stride == 1 ? "window." : "window_strided.") + tag);
+  std::string value = run_stride == 1 ? fmt::format("load_window(x, {})", arguments)
+                                      : fmt::format("load_window_strided(x, {}, {})", run_stride, arguments);
+  if (half) {
+    prelude->Use(Name(memory_));
+    value = fmt::format("{}_value({})", Name(memory_), value);
+  }
   for (bool narrow : {false, true}) {
     out->Open(fmt::runtime(narrow ? "else for (long n = j; n < j_end; ++n, x += {1}, y += {2} * {3})"
                                   : "if (room >= {0}) for (long n = j; n < j_end; ++n, x += {1}, y += {2} * {3})"),

@@ -47,7 +47,7 @@ class WindowCopier {
   void WriteChannels(const Target& target, Prelude* prelude, SourceWriter* out) const;
 
   const Operand* operand_ = nullptr;
-  DType dtype_ = DType::kF32;
+  DType memory_ = DType::kF32, dtype_ = DType::kF32;         // as it is stored, and as it is computed with and copied
   int functions_ = 1;
   std::vector<Piece> along_, across_;                        // lowest digit first
   std::vector<Piece> batch_;

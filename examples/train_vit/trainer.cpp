@@ -1,6 +1,7 @@
 #include "examples/train_vit/trainer.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <numbers>
@@ -112,7 +113,13 @@ void Trainer::Resume(const std::string& path) {
   const auto entry = [&](const char* name) {
     auto found = state.metadata.find(name);
     if (found == state.metadata.end()) athanor::Fail("{}: no '{}' in the metadata: not a checkpoint of this program", path, name);
-    return std::stoll(found->second);
+    const std::string& text = found->second;
+    int64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size() || number < 0) {
+      athanor::Fail("{}: '{}' is '{}' in the metadata, expected a number that is not negative", path, name, text);
+    }
+    return number;
   };
   if (entry("seed") != static_cast<int64_t>(plan_.seed) || entry("epochs") != plan_.epochs) {
     athanor::Fail("{}: was written with --seed {} --epochs {}", path, entry("seed"), entry("epochs"));
