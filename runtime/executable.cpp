@@ -101,7 +101,7 @@ void Executable::Impl::Build(const Options& options, const std::vector<InPlace>&
   SetPerfMap(options.perf_map);
   const std::unique_ptr<Cache> cache = Cache::Open(options.cache_directory, LogWarning);
   KernelLoader loader(cpu, cache.get(), options.no_jit, options.dump_directory);
-  pool = std::make_shared<WorkerPool>(threads);
+  pool = SharedWorkerPool(threads);
   const std::vector<Schedule> schedules = ChooseSchedules(
       program, {cpu, threads, options.tune, options.tune_budget_seconds, [&]() -> Compiler& { return loader.compiler(); }, options.tune_progress}, *cache);
   std::vector<ScheduledPlan> plans;

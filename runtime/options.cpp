@@ -94,14 +94,18 @@ Options Options::FromVariables(const std::vector<std::pair<std::string, std::str
   return options;
 }
 
-Options Options::FromEnvironment(const std::function<void(const std::string&)>& warn) {
+std::vector<std::pair<std::string, std::string>> EnvironmentVariables() {
   std::vector<std::pair<std::string, std::string>> variables;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string text = *entry;
     const size_t equals = text.find('=');
     if (equals != std::string::npos) variables.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
-  return FromVariables(variables, warn);
+  return variables;
+}
+
+Options Options::FromEnvironment(const std::function<void(const std::string&)>& warn) {
+  return FromVariables(EnvironmentVariables(), warn);
 }
 
 }  // namespace athanor

@@ -48,6 +48,9 @@ struct Options {
                                const std::function<void(const std::string&)>& warn);
 };
 
+// The variables of the process's environment.
+std::vector<std::pair<std::string, std::string>> EnvironmentVariables();
+
 // $XDG_CACHE_HOME/athanor, else ~/.cache/athanor; empty when neither is known.
 std::string DefaultCacheDirectory();
 

@@ -1,6 +1,7 @@
 #include "runtime/worker_pool.h"
 
 #include <algorithm>
+#include <map>
 
 #include "ops/error.h"
 
@@ -24,6 +25,15 @@ void WaitWhileEqual(const std::atomic<uint32_t>& value, uint32_t old) {
 
 int DefaultThreads() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+std::shared_ptr<WorkerPool> SharedWorkerPool(int threads) {
+  static std::mutex mutex;
+  static std::map<int, std::weak_ptr<WorkerPool>> pools;
+  const std::lock_guard lock(mutex);
+  std::shared_ptr<WorkerPool> pool = pools[threads].lock();
+  if (!pool) pools[threads] = pool = std::make_shared<WorkerPool>(threads);
+  return pool;
 }
 
 WorkerPool::WorkerPool(int threads) {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -44,6 +45,9 @@ class WorkerPool {
   alignas(64) std::atomic<uint32_t> done_{0};                // chunks finished
   std::vector<std::thread> workers_;
 };
+
+// The pool of this process with `threads` threads, shared by all who hold it.
+std::shared_ptr<WorkerPool> SharedWorkerPool(int threads);
 
 // The CPUs this process may run on.
 int DefaultThreads();
