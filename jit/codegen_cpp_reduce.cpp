@@ -11,25 +11,6 @@
 namespace athanor {
 namespace {
 
-bool IsReduce(const Expr& expr, uint32_t axes) { return expr.kind == Expr::Kind::kReduce && expr.axes == axes; }
-
-// Lanes run along the row, unless the data lies the other way round: then every lane has a row of its own.
-bool LanesOnRows(const Body& body) {
-  int along_rows = 0, along_cols = 0;
-  auto count = [&](const Layout& map, int weight) {
-    const Digits rows = Coalesce(map.dim(0)), cols = Coalesce(map.dim(1));
-    if (StrideAlong(map, 0) == 0 || StrideAlong(map, 1) == 0) return;  // row and column vectors are cheap either way
-    along_rows += rows[0].stride == 1 ? weight : 0;
-    along_cols += cols[0].stride == 1 ? weight : 0;
-  };
-  for (const Operand& operand : body.operands) count(operand.map, operand.row < 0 ? 1 : 0);
-  for (const Store& store : body.stores) count(store.operand.map, 1);
-  for (const Expr& expr : body.exprs) {
-    if (IsReduce(expr, kRows)) return false;
-  }
-  return along_rows > along_cols;
-}
-
 class ReduceGenerator {
  public:
   ReduceGenerator(const KernelPlan& plan, const LoopSchedule& schedule, const CpuTarget& cpu)
@@ -43,15 +24,14 @@ class ReduceGenerator {
         prelude_(cpu.isa, lanes_),
         emitter_(body_, plan.args, &prelude_, &out_),
         loops_(&emitter_, &prelude_, &out_, 1, schedule.streaming),
-        pass_plan_(body_, emitter_.varies(), !lanes_on_rows_) {
+        pass_plan_(body_, emitter_.varies(), !lanes_on_rows_),
+        column_sums_(pass_plan_.column_sums()) {
     for (const Pass& pass : pass_plan_.passes()) {
-      for (int e : pass.column_sums) column_sums_.push_back(e);
       for (int e : pass.saves) {
         scratch_offset_[e] = scratch_bytes_;
         scratch_bytes_ += (cols_ * SizeOf(ValueType(body_.exprs[e].dtype)) * (lanes_on_rows_ ? lanes_ : 1) + 127) / 64 * 64;
       }
     }
-    std::sort(column_sums_.begin(), column_sums_.end());
     chunks_ = std::max<int64_t>(1, std::min<int64_t>(schedule.row_chunks, rows_));
   }
 
@@ -81,7 +61,6 @@ class ReduceGenerator {
   void WritePoint(const Pass& pass, const std::string& index, const std::string& live, int accumulator, bool lanes);
   void WritePrefetch(const std::string& index);
   void FinishReductions(const Pass& pass, int accumulators);
-  std::vector<int> Roots(const Pass& pass) const;
   std::string Accumulate(const Expr& expr, const std::string& sum, const std::string& value, bool vector);
   int64_t WriteCombine();
 
@@ -96,7 +75,7 @@ class ReduceGenerator {
   BodyEmitter emitter_;
   LoopWriter loops_;
   PassPlan pass_plan_;
-  std::vector<int> column_sums_;
+  const std::vector<int> column_sums_;
   std::map<int, int64_t> scratch_offset_;
   int64_t scratch_bytes_ = 0, chunks_ = 1;
 };
@@ -124,7 +103,7 @@ int64_t ReduceGenerator::WriteRows() {
   emitter_.Push();
   std::vector<int> all;
   for (const Pass& pass : pass_plan_.passes()) {
-    const std::vector<int> roots = Roots(pass);
+    const std::vector<int> roots = pass_plan_.Roots(pass);
     all.insert(all.end(), roots.begin(), roots.end());
   }
   emitter_.Hoist(all);
@@ -174,20 +153,10 @@ int64_t ReduceGenerator::WriteRows() {
   return tasks;
 }
 
-std::vector<int> ReduceGenerator::Roots(const Pass& pass) const {
-  std::vector<int> roots;
-  for (int s : pass.stores) roots.push_back(body_.stores[s].expr);
-  for (int s : pass.row_stores) roots.push_back(body_.stores[s].expr);
-  for (const std::vector<int>* reductions : {&pass.reductions, &pass.column_sums}) {
-    for (int e : *reductions) roots.push_back(body_.exprs[e].args[0]);
-  }
-  return roots;
-}
-
 void ReduceGenerator::WriteRow() {
   for (const Pass& pass : pass_plan_.passes()) {
     for (int e : pass.picks) WritePick(e);
-    emitter_.Hoist(Roots(pass));
+    emitter_.Hoist(pass_plan_.Roots(pass));
     for (int s : pass.row_stores) emitter_.EmitStore(body_.stores[s], false);
     for (int e : pass.column_sums) {  // of row statistics: one number a chunk
       if (!IsColumn(e))

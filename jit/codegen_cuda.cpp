@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <bit>
+
 #include "jit/cuda_emitter.h"
 #include "jit/source_writer.h"
 #include "ops/error.h"
@@ -12,30 +14,40 @@ namespace {
 
 constexpr size_t kMaxPointers = 4000;                        // a launch takes 32764 bytes of parameters
 
+bool HasGenerator(Skeleton skeleton) { return skeleton == Skeleton::kPointwise || skeleton == Skeleton::kReduce; }
+
 }  // namespace
 
 std::string ToString(const CudaSchedule& schedule) {
-  return fmt::format("cuda threads={} max_blocks={}", schedule.threads, schedule.max_blocks);
+  return fmt::format("cuda threads={} max_blocks={} row_threads={}", schedule.threads, schedule.max_blocks, schedule.row_threads);
 }
 
 std::string Validate(const CudaSchedule& schedule, const KernelPlan& plan) {
-  if (plan.skeleton != Skeleton::kPointwise) {
+  if (!HasGenerator(plan.skeleton)) {
     return fmt::format("no CUDA generator for the skeleton {} yet", Name(plan.skeleton));
   }
   if (schedule.threads < 32 || schedule.threads > 1024 || schedule.threads % 32 != 0) return fmt::format("{} threads in a block", schedule.threads);
   if (schedule.max_blocks < 1 || schedule.max_blocks > 1 << 20) return fmt::format("{} blocks", schedule.max_blocks);
+  const int shared = schedule.row_threads;
+  if (shared != schedule.threads && (shared < 1 || shared > 32 || !std::has_single_bit(static_cast<unsigned>(shared)))) {
+    return fmt::format("{} threads share a row", shared);
+  }
   return "";
 }
 
+CudaSchedule DefaultCudaSchedule(const KernelPlan& plan) {
+  return plan.skeleton == Skeleton::kReduce ? DefaultCudaReduceSchedule(plan) : CudaSchedule{};
+}
+
 CudaSource GenerateCuda(const KernelPlan& plan, const CudaSchedule& schedule) {
-  if (plan.skeleton != Skeleton::kPointwise) {
-    Fail("CUDA kernels are generated for pointwise only; this one is {}: {}", Name(plan.skeleton), fmt::join(plan.nodes, ", "));
+  if (!HasGenerator(plan.skeleton)) {
+    Fail("CUDA kernels are generated for pointwise and reduce only; this one is {}: {}", Name(plan.skeleton), fmt::join(plan.nodes, ", "));
   }
   if (plan.args.size() > kMaxPointers) Fail("a CUDA kernel takes at most {} tensors, this one has {}", kMaxPointers, plan.args.size());
   if (const std::string reason = Validate(schedule, plan); !reason.empty()) {
     throw InternalError(fmt::format("cannot generate {} under '{}': {}", Name(plan.skeleton), ToString(schedule), reason));
   }
-  return GenerateCudaPointwise(plan, schedule);
+  return plan.skeleton == Skeleton::kReduce ? GenerateCudaReduce(plan, schedule) : GenerateCudaPointwise(plan, schedule);
 }
 
 std::string CudaText(const KernelPlan& plan, const CudaSchedule& schedule, size_t pointers, const std::string& helpers, const std::string& kernels) {

@@ -9,14 +9,6 @@
 namespace athanor {
 namespace {
 
-// NVRTC has no builtins for the values that are no numbers: they are made from their bits.
-std::string CudaLiteral(double value, DType dtype) {
-  const DType type = ValueType(dtype);
-  const double rounded = type == DType::kF32 ? static_cast<float>(value) : value;
-  if (!IsFloat(type) || std::isfinite(rounded)) return Literal(value, dtype);
-  return fmt::format("({})__uint_as_float({:#x}u)", ScalarType(type), std::isnan(rounded) ? 0x7fc00000u : rounded > 0 ? 0x7f800000u : 0xff800000u);
-}
-
 bool IsHalf(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16; }
 
 bool DividesStrides(const Digits& digits, int64_t lanes) {
@@ -39,6 +31,21 @@ const std::vector<Helper>& Helpers() {
        "  T v[N];\n"
        "};\n"},
       {"max", "template <typename T>\n__device__ inline T larger(T a, T b) { return a > b || a != a ? a : b; }  // NaN if either is\n"},
+      {"sum_across",
+       "// Over threads whose numbers differ in the bits from `low` below `high`: all of `threads`, of which each gets the same bits.\n"
+       "template <int low, int high, typename T>\n"
+       "__device__ inline T sum_across(unsigned threads, T x) {\n"
+       "#pragma unroll\n"
+       "  for (int mask = low; mask < high; mask *= 2) x += __shfl_xor_sync(threads, x, mask);\n"
+       "  return x;\n"
+       "}\n"},
+      {"max_across",
+       "template <int low, int high, typename T>\n"
+       "__device__ inline T max_across(unsigned threads, T x) {  // as sum_across; types narrower than int travel as int\n"
+       "#pragma unroll\n"
+       "  for (int mask = low; mask < high; mask *= 2) x = larger(x, (T)__shfl_xor_sync(threads, +x, mask));\n"
+       "  return x;\n"
+       "}\n"},
       {"min", "template <typename T>\n__device__ inline T smaller(T a, T b) { return a < b || a != a ? a : b; }  // NaN if either is\n"},
       {"sigmoid",
        "__device__ inline float sigmoid(float x) {\n"
@@ -348,7 +355,18 @@ std::string CudaEmitter::PowText(const Expr& expr, const std::string& a, const s
 
 // --- declarations
 
-std::string CudaHelpers(const std::set<std::string>& used) {
+// NVRTC has no builtins for the values that are no numbers: they are made from their bits.
+std::string CudaLiteral(double value, DType dtype) {
+  const DType type = ValueType(dtype);
+  const double rounded = type == DType::kF32 ? static_cast<float>(value) : value;
+  if (!IsFloat(type) || std::isfinite(rounded)) return Literal(value, dtype);
+  return fmt::format("({})__uint_as_float({:#x}u)", ScalarType(type), std::isnan(rounded) ? 0x7fc00000u : rounded > 0 ? 0x7f800000u : 0xff800000u);
+}
+
+std::string CudaLowest(DType dtype) { return IsFloat(dtype) ? CudaLiteral(-INFINITY, dtype) : LowestLiteral(dtype); }
+
+std::string CudaHelpers(std::set<std::string> used) {
+  if (used.contains("max_across")) used.insert("max");
   std::string text;
   for (const Helper& helper : Helpers()) {
     if (used.contains(helper.name)) text += helper.text;

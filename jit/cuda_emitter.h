@@ -71,7 +71,10 @@ class CudaEmitter {
 };
 
 // Definitions of the helpers in `used` and what they need.
-std::string CudaHelpers(const std::set<std::string>& used);
+std::string CudaHelpers(std::set<std::string> used);
+// Like Literal and LowestLiteral, without what NVRTC lacks.
+std::string CudaLiteral(double value, DType dtype);
+std::string CudaLowest(DType dtype);
 // "const float* const a0 = (const float*)arguments.pointers[0];" for every arg.
 void DeclareCudaArgs(const std::vector<KernelArg>& args, SourceWriter* out);
 std::string VecType(DType dtype, int lanes, bool in_memory);

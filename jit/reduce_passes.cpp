@@ -50,7 +50,24 @@ std::optional<Pick> AsPick(const Body& body, const std::vector<uint32_t>& varies
 
 }  // namespace
 
-PassPlan::PassPlan(const Body& body, const std::vector<uint32_t>& varies, bool with_picks) : body_(body), varies_(varies) {
+bool LanesOnRows(const Body& body) {
+  int along_rows = 0, along_cols = 0;
+  auto count = [&](const Layout& map, int weight) {
+    const Digits rows = Coalesce(map.dim(0)), cols = Coalesce(map.dim(1));
+    if (StrideAlong(map, 0) == 0 || StrideAlong(map, 1) == 0) return;  // row and column vectors are cheap either way
+    along_rows += rows[0].stride == 1 ? weight : 0;
+    along_cols += cols[0].stride == 1 ? weight : 0;
+  };
+  for (const Operand& operand : body.operands) count(operand.map, operand.row < 0 ? 1 : 0);
+  for (const Store& store : body.stores) count(store.operand.map, 1);
+  for (const Expr& expr : body.exprs) {
+    if (IsReduce(expr, kRows)) return false;
+  }
+  return along_rows > along_cols;
+}
+
+PassPlan::PassPlan(const Body& body, const std::vector<uint32_t>& varies, bool with_picks, Keep keep)
+    : body_(body), varies_(varies), keep_(keep) {
   for (const Expr& expr : body.exprs) picks_.push_back(with_picks ? AsPick(body, varies, expr) : std::nullopt);
   FindStages();
   FindWork();
@@ -117,24 +134,37 @@ void PassPlan::FindWork() {
     (picks_[e] ? passes_[stage_[e]].picks : passes_[stage_[e] - 1].reductions).push_back(static_cast<int>(e));
   }
   for (int e : sums) passes_[stage_[e]].column_sums.push_back(e);
+  column_sums_.assign(sums.begin(), sums.end());
 }
 
-// Expensive values along the row that more than one pass needs are computed once.
+std::vector<int> PassPlan::Roots(const Pass& pass) const {
+  std::vector<int> roots;
+  for (int s : pass.stores) roots.push_back(body_.stores[s].expr);
+  for (int s : pass.row_stores) roots.push_back(body_.stores[s].expr);
+  for (const std::vector<int>* reductions : {&pass.reductions, &pass.column_sums}) {
+    for (int e : *reductions) roots.push_back(body_.exprs[e].args[0]);
+  }
+  return roots;
+}
+
+bool PassPlan::IsKept(int expr) const {
+  if (keep_ == Keep::kNothing) return false;
+  const bool load = body_.exprs[expr].kind == Expr::Kind::kLoad && varies_[expr] == (kRows | kCols);
+  return IsExpensive(body_.exprs[expr]) || (keep_ == Keep::kExpensiveAndLoads && load);
+}
+
+// Values along the row that more than one pass needs and that are worth it are computed once.
 void PassPlan::FindSaves() {
   std::map<int, int> first_pass;
   for (int p = 0; p < static_cast<int>(passes_.size()); ++p) {
     std::set<int> seen;
-    std::vector<int> work;
-    for (int s : passes_[p].stores) work.push_back(body_.stores[s].expr);
-    for (const std::vector<int>* reductions : {&passes_[p].reductions, &passes_[p].column_sums}) {
-      for (int e : *reductions) work.push_back(body_.exprs[e].args[0]);
-    }
+    std::vector<int> work = Roots(passes_[p]);
     while (!work.empty()) {
       const int e = work.back();
       work.pop_back();
       if (!seen.insert(e).second || !(varies_[e] & kCols)) continue;
       const Expr& expr = body_.exprs[e];
-      if (IsExpensive(expr)) {
+      if (IsKept(e)) {
         const auto [known, fresh] = first_pass.try_emplace(e, p);
         if (!fresh) {
           std::vector<int>& saves = passes_[known->second].saves;

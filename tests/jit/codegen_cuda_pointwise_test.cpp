@@ -31,9 +31,9 @@ TEST(CodegenCudaPointwise, NeighboursMoveInOnePiece) {
   const int x = b.Load(DType::kF32, b.Contiguous()), bias = b.Load(DType::kF32, Layout(0, {{{64, 0}}, {{100, 1}}}));
   b.Store(b.Do(Fn::kTanh, b.Do(Fn::kAdd, x, bias)), b.Contiguous());
   const KernelPlan plan = b.Plan(Skeleton::kPointwise);
-  EXPECT_NE(GenerateCuda(plan).text.find("Vec<float, 4>"), std::string::npos);
+  EXPECT_NE(GenerateCuda(plan, {}).text.find("Vec<float, 4>"), std::string::npos);
   if (const NvrtcCompiler* nvrtc = Nvrtc()) {
-    const std::string ptx = nvrtc->Compile(GenerateCuda(plan).text, "bias_tanh").ptx;
+    const std::string ptx = nvrtc->Compile(GenerateCuda(plan, {}).text, "bias_tanh").ptx;
     EXPECT_NE(ptx.find("ld.global.v4"), std::string::npos) << ptx;
     EXPECT_NE(ptx.find("st.global.v4"), std::string::npos) << ptx;
   }
@@ -98,7 +98,7 @@ TEST(CodegenCudaPointwise, HalfPrecisionMovesEightAtOnce) {
     PlanBuilder b({12, 64});
     const int x = b.Load(dtype, b.Contiguous()), y = b.Load(dtype, b.Contiguous());
     b.Store(b.Cast(b.Do(Fn::kMul, b.Cast(x, DType::kF32), b.Cast(y, DType::kF32)), dtype), b.Contiguous());
-    EXPECT_NE(GenerateCuda(b.Plan(Skeleton::kPointwise)).text.find("Vec<unsigned short, 8>"), std::string::npos);
+    EXPECT_NE(GenerateCuda(b.Plan(Skeleton::kPointwise), {}).text.find("Vec<unsigned short, 8>"), std::string::npos);
     CheckAll(b, 1e-6);
   }
 }
@@ -158,7 +158,7 @@ TEST(CodegenCudaPointwise, InstancesOfDifferentSizes) {
   const CudaSource source = GenerateCuda(plan, kSchedules[1]);
   std::vector<char*> pointers;
   for (Memory& memory : memories) pointers.push_back(memory.data());
-  CudaEmulator(source).Run(pointers);
+  RunEmulated(source, pointers);
   for (size_t i = 0; i < elements.size(); ++i) {
     for (int64_t k = 0; k < elements[i]; ++k) {
       const double want = memories[4 * i].Get(k) - memories[2].Get(0) * memories[4 * i + 1].Get(k);
@@ -176,14 +176,15 @@ TEST(CodegenCudaPointwise, ScalarAndEmpty) {
   PlanBuilder empty({0, 4});
   empty.AddArg(DType::kF32, 1, false);
   empty.body.stores.push_back({empty.LoadArg(0, empty.Contiguous()), {.arg = empty.AddArg(DType::kF32, 1, true), .map = empty.Contiguous()}});
-  EXPECT_TRUE(GenerateCuda(empty.Plan(Skeleton::kPointwise)).launches.empty());
+  EXPECT_TRUE(GenerateCuda(empty.Plan(Skeleton::kPointwise), {}).launches.empty());
 }
 
 TEST(CodegenCuda, OtherSkeletonsAreAnError) {
   PlanBuilder b({4});
   b.Store(b.Load(DType::kF32, b.Contiguous()), b.Contiguous());
-  EXPECT_THROW(GenerateCuda(b.Plan(Skeleton::kLoopNest)), Error);
+  EXPECT_THROW(GenerateCuda(b.Plan(Skeleton::kLoopNest), {}), Error);
   EXPECT_THROW(GenerateCuda(b.Plan(Skeleton::kPointwise), {.threads = 33}), InternalError);
+  EXPECT_THROW(GenerateCuda(b.Plan(Skeleton::kPointwise), {.row_threads = 12}), InternalError);
 }
 
 }  // namespace

@@ -5,19 +5,18 @@
 #include <fstream>
 #include <sstream>
 
+#include "jit/codegen_cuda.h"
 #include "jit/kernel_source.h"
 #include "tests/jit/plan_builder.h"
+#include "tests/jit/reduce_plans.h"
 
 namespace athanor::testing {
 namespace {
 
 // Generated sources of a few plans, kept in tests/golden: a change of the generators shows as a change of these files.
 // ATHANOR_UPDATE_GOLDEN=1 rewrites them.
-void CheckGolden(const std::string& name, const KernelPlan& plan) {
-  const CpuTarget cpu{.isa = Isa::kAvx512, .l2_bytes = 1 << 20, .l3_bytes = 32 << 20, .cores = 2};
-  const std::string text = GenerateCpp(plan, DefaultSchedule(plan, cpu), cpu).text;
-  EXPECT_EQ(text, GenerateCpp(plan, DefaultSchedule(plan, cpu), cpu).text) << "not deterministic";
-  const std::filesystem::path path = std::filesystem::path(ATHANOR_SOURCE_DIR) / "tests/golden" / (name + ".cpp");
+void CheckFile(const std::string& name, const std::string& text) {
+  const std::filesystem::path path = std::filesystem::path(ATHANOR_SOURCE_DIR) / "tests/golden" / name;
   if (std::getenv("ATHANOR_UPDATE_GOLDEN")) {
     std::filesystem::create_directories(path.parent_path());
     std::ofstream(path) << text;
@@ -26,6 +25,19 @@ void CheckGolden(const std::string& name, const KernelPlan& plan) {
   std::stringstream want;
   want << file.rdbuf();
   EXPECT_EQ(text, want.str()) << "set ATHANOR_UPDATE_GOLDEN=1 to accept the change of " << path;
+}
+
+void CheckGolden(const std::string& name, const KernelPlan& plan) {
+  const CpuTarget cpu{.isa = Isa::kAvx512, .l2_bytes = 1 << 20, .l3_bytes = 32 << 20, .cores = 2};
+  const std::string text = GenerateCpp(plan, DefaultSchedule(plan, cpu), cpu).text;
+  EXPECT_EQ(text, GenerateCpp(plan, DefaultSchedule(plan, cpu), cpu).text) << "not deterministic";
+  CheckFile(name + ".cpp", text);
+}
+
+void CheckCudaGolden(const std::string& name, const KernelPlan& plan) {
+  const std::string text = GenerateCuda(plan, DefaultCudaSchedule(plan)).text;
+  EXPECT_EQ(text, GenerateCuda(plan, DefaultCudaSchedule(plan)).text) << "not deterministic";
+  CheckFile(name + ".cu", text);
 }
 
 TEST(Golden, PointwiseWithBroadcast) {
@@ -55,6 +67,8 @@ TEST(Golden, ReductionOverMixedAxes) {
   b.Store(b.Reduce(Fn::kAdd, b.Load(DType::kF32, b.Contiguous()), 5), Layout(0, {{{4, 0}}, {{6, 1}}, {{40, 0}}}));
   CheckGolden("mixed_axes", b.Plan(Skeleton::kLoopNest));
 }
+
+TEST(Golden, CudaLayerNorm) { CheckCudaGolden("layer_norm", LayerNormPlan(4096, 384, DType::kF32).Plan(Skeleton::kReduce)); }
 
 // [batch, heads, rows, columns], or without its last dimensions, contiguous.
 Operand Contiguous(int arg, const Shape& shape) { return {.arg = arg, .map = Layout::Contiguous(shape)}; }

@@ -31,8 +31,8 @@ inline const NvrtcCompiler* Nvrtc() {
   return nvrtc.get();
 }
 
-// Where NVRTC is at hand, compiles the plan for Hopper: no spills, at most `max_registers` a thread.
-inline void CheckCubin(const KernelPlan& plan, int max_registers, const CudaSchedule& schedule = {}) {
+// Where NVRTC is at hand, compiles the plan for Hopper: nothing in local memory, at most `max_registers` a thread.
+inline void CheckCubin(const KernelPlan& plan, int max_registers, const CudaSchedule& schedule) {
   const NvrtcCompiler* nvrtc = Nvrtc();
   const CudaSource source = GenerateCuda(plan, schedule);
   if (nvrtc == nullptr || source.launches.empty()) return;
@@ -43,10 +43,13 @@ inline void CheckCubin(const KernelPlan& plan, int max_registers, const CudaSche
     ASSERT_TRUE(image.kernels.contains(launch.symbol)) << source.text;
     const CudaImage::Resources& resources = image.kernels.at(launch.symbol);
     EXPECT_EQ(resources.spill_bytes, 0) << source.text;
+    EXPECT_EQ(resources.stack_bytes, 0) << source.text;
     EXPECT_GT(resources.registers, 0) << source.text;
     EXPECT_LE(resources.registers, max_registers) << source.text;
     EXPECT_LE(resources.shared_bytes, 48 << 10) << source.text;
   }
 }
+
+inline void CheckCubin(const KernelPlan& plan, int max_registers) { CheckCubin(plan, max_registers, DefaultCudaSchedule(plan)); }
 
 }  // namespace athanor::testing
