@@ -149,7 +149,7 @@ void CudaEmulator::Impl::RunBlock() {
   ready.clear();
   for (int t = 0; t < threads; ++t) {
     Fiber& fiber = fibers[t];
-    if (!fiber.stack) fiber.stack = std::make_unique<char[]>(kStackBytes);
+    if (!fiber.stack) fiber.stack = std::make_unique_for_overwrite<char[]>(kStackBytes);
     fiber.done = false, fiber.waits = 0;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();

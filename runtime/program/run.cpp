@@ -9,6 +9,7 @@
 #include "ops/gradient.h"
 #include "ops/host_tensor.h"
 #include "ops/reference.h"
+#include "runtime/cuda_program.h"
 #include "runtime/executable.h"
 #include "runtime/index_check.h"
 #include "runtime/npy.h"
@@ -78,18 +79,24 @@ class PlacedInputs {
   std::vector<const void*> pointers_;
 };
 
-std::vector<HostTensor> Execute(const Graph& graph, const PlacedInputs& inputs, int threads) {
-  const std::unique_ptr<Executable> executable = Executable::Compile(graph, ProgramOptions(threads));
+std::vector<HostTensor> Execute(const Graph& graph, const PlacedInputs& inputs, const Arguments& arguments) {
+  const Options options = ProgramOptions(arguments.threads);
   std::vector<HostTensor> outputs;
   std::vector<void*> pointers;
   for (const NamedValue& output : graph.outputs()) outputs.emplace_back(graph.desc(output.value).dtype, graph.desc(output.value).shape);
   for (HostTensor& output : outputs) pointers.push_back(output.data());
-  executable->Run(inputs.pointers(), pointers);
+  if (arguments.target == "cuda-emulator") {
+    CpuTarget cpu = DetectCpu();
+    if (options.isa) cpu = Restrict(cpu, *options.isa);
+    RunInCudaEmulator(GenerateCudaProgram(graph), graph, cpu, inputs.pointers(), pointers);
+  } else {
+    Executable::Compile(graph, options)->Run(inputs.pointers(), pointers);
+  }
   return outputs;
 }
 
 void Run(const Arguments& arguments) {
-  if (arguments.target != "cpu") Fail("target {}: this build generates code for the CPU only", arguments.target);
+  if (arguments.target == "cuda") Fail("target cuda: running on a GPU is not supported yet; cuda-emulator runs the same kernels on the CPU, slowly");
   const Graph forward = models::LoadGraph(arguments.fragment, arguments.grad);
   const Graph graph = arguments.grad ? Gradient(forward) : forward;
   // Everything the user may have to mend is found before the work begins.
@@ -101,7 +108,7 @@ void Run(const Arguments& arguments) {
   const std::vector<HostTensor> dense = ReadInputs(graph, forward.inputs().size(), arguments.data);
   const PlacedInputs placed(graph, dense);
   CheckIndices(graph, FindIndexUses(graph), placed.pointers());
-  const std::vector<HostTensor> outputs = arguments.reference ? Interpret(graph, dense) : Execute(graph, placed, arguments.threads);
+  const std::vector<HostTensor> outputs = arguments.reference ? Interpret(graph, dense) : Execute(graph, placed, arguments);
   for (size_t i = 0; i < outputs.size(); ++i) WriteNpy(FileOf(arguments.out, graph.outputs()[i].name), outputs[i]);
 }
 

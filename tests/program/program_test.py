@@ -97,6 +97,28 @@ class Program(unittest.TestCase):
         self.assert_refused(self.run_fragment(GOOD, ATHANOR_THREADS="many"), "ATHANOR_THREADS", "many")
         self.assert_refused(self.run_fragment(GOOD, ATHANOR_TUNE="loud"), "ATHANOR_TUNE", "loud")
 
+    def test_cuda_sources_and_their_emulation(self):
+        softmax = self.changed(nodes=[{"op": "softmax", "inputs": ["x"], "outputs": ["y"], "attrs": {"dim": -1}}])
+        self.assertEqual(self.run_fragment(softmax, "--grad").returncode, 0)
+        with open(self.path("out/y.npy"), "rb") as file:
+            expected = struct.unpack("<6f", file.read()[-24:])
+        emulated = self.run_fragment(softmax, "--grad", "--target", "cuda-emulator")
+        self.assertEqual(emulated.returncode, 0, emulated.stderr)
+        with open(self.path("out/y.npy"), "rb") as file:
+            actual = struct.unpack("<6f", file.read()[-24:])
+        for i in range(6):
+            self.assertAlmostEqual(actual[i], expected[i], places=6)
+        self.assert_refused(self.run_fragment(softmax, "--target", "cuda"), "cuda-emulator")
+        dumped = self.call("dump", self.path("f.json"), "--target", "cuda", "--out", self.path("cuda"))
+        self.assertEqual(dumped.returncode, 0, dumped.stderr)
+        with open(self.path("cuda/00_reduce.cu")) as file:
+            self.assertIn("__global__", file.read())
+        self.assert_refused(self.call("dump", self.path("f.json"), "--target", "cuda", "--out", self.path("cuda"), ATHANOR_NVRTC="/none"), "/none")
+        product = self.changed(nodes=[{"op": "matmul", "inputs": ["x", "w"], "outputs": ["y"]}],
+                               inputs=GOOD["inputs"] + [{"name": "w", "dtype": "f32", "shape": [3, 3]}])
+        write_npy(self.path("data/w.npy"), (3, 3), range(9))
+        self.assert_refused(self.run_fragment(product, "--target", "cuda-emulator"), "contract")
+
     def test_models_stand_wherever_a_fragment_does(self):
         model = "model:bert?batch=1&length=4&shrink=16"
         exported = self.call("export", model, "--out", self.path("bert.json"))
