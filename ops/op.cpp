@@ -4,12 +4,14 @@
 
 #include "ops/activation.h"
 #include "ops/attention.h"
+#include "ops/backward.h"
 #include "ops/channel_norm.h"
 #include "ops/construct.h"
 #include "ops/contract.h"
 #include "ops/conv.h"
 #include "ops/embedding.h"
 #include "ops/error.h"
+#include "ops/flash_attention.h"
 #include "ops/kv_cache.h"
 #include "ops/loss.h"
 #include "ops/norm.h"
@@ -49,6 +51,7 @@ const std::map<std::string_view, OpDef>& Ops() {
     RegisterRopeOps();
     RegisterKvCacheOps();
     RegisterAttentionOps();
+    RegisterFlashAttentionOps();
     RegisterEmbeddingOps();
     RegisterLossOps();
     RegisterOptimizerOps();
@@ -71,7 +74,7 @@ void RegisterOp(OpDef op) {
 
 const OpDef* FindOp(std::string_view name) {
   const auto found = Ops().find(name);
-  return found == Ops().end() ? nullptr : &found->second;
+  return found == Ops().end() ? FindBackwardOp(name) : &found->second;
 }
 
 std::vector<const OpDef*> AllOps() {

@@ -77,7 +77,7 @@ struct OpDef {
 };
 
 void RegisterOp(OpDef op);
-const OpDef* FindOp(std::string_view name);                  // null when unknown
-std::vector<const OpDef*> AllOps();                          // sorted by name
+const OpDef* FindOp(std::string_view name);                  // null when unknown; also those of ops/backward.h
+std::vector<const OpDef*> AllOps();                          // those that are registered, sorted by name
 
 }  // namespace athanor

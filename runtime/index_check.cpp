@@ -6,6 +6,7 @@
 
 #include "ops/error.h"
 #include "ops/layout.h"
+#include "ops/backward.h"
 #include "ops/op.h"
 
 namespace athanor {
@@ -63,11 +64,15 @@ std::vector<IndexUse> FindIndexUses(const Graph& graph) {
     if (node.op->kind == OpKind::kView && input_of.count(node.inputs[0])) {
       for (ValueId output : node.outputs) input_of[output] = input_of[node.inputs[0]];
     }
-    auto rule = Rules().find(node.op->name);
-    if (rule == Rules().end() || static_cast<int>(node.inputs.size()) <= rule->second.indices) continue;   // optional, and not given
-    auto input = input_of.find(node.inputs[rule->second.indices]);
+    // F_backward has F's inputs behind the gradient (ops/backward.h).
+    const bool backward = FindBackwardOp(node.op->name) == node.op;
+    const std::string_view name = node.op->name.substr(0, backward ? node.op->name.size() - kBackwardSuffix.size() : std::string::npos);
+    const std::span<const ValueId> inputs = std::span(node.inputs).subspan(backward ? 1 : 0);
+    auto rule = Rules().find(name);
+    if (rule == Rules().end() || static_cast<int>(inputs.size()) <= rule->second.indices) continue;   // optional, and not given
+    auto input = input_of.find(inputs[rule->second.indices]);
     if (input == input_of.end()) continue;
-    const OpCall call{*node.op, graph, node.inputs, node.attrs};
+    const OpCall call{*node.op, graph, inputs, node.attrs};
     IndexUse use{input->second, rule->second.extent(call), std::nullopt, std::string(node.op->name)};
     if (rule->second.ignore_attr != nullptr) use.ignored = call.attr<int64_t>(rule->second.ignore_attr);
     uses.push_back(use);

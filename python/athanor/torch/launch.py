@@ -1,0 +1,47 @@
+"""Calling compiled partitions from PyTorch, at little cost."""
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from .._library import check, library
+from ..executable import Executable
+from .translate import Output
+
+_data_ptr = torch.Tensor.data_ptr
+_run = library.athanor_run_pointers
+
+try:
+    from torch._C._dynamo.guards import _empty_strided_cpu as _empty  # what Inductor's code calls: half the time of torch.empty_strided
+except ImportError:
+    def _empty(size: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        return torch.empty_strided(size, stride, dtype=dtype)
+
+
+def make_launch(executable: Executable, outputs: Sequence[Output], unsure: Sequence[tuple[int, tuple[int, ...]]]) -> Callable[..., tuple[torch.Tensor, ...]]:
+    """A function of the partition's input tensors that returns its outputs. Inputs lie as the fragment says, as dynamo's guards ensure;
+    `unsure` lists those of which nothing is guarded, with the strides the fragment says: these are looked at, and copied where they differ."""
+    handle = executable.handle
+    pack_inputs = struct.Struct(f"{len(executable.fragment.inputs)}P").pack
+    pack_outputs = struct.Struct(f"{len(outputs)}P").pack
+    made = [(output.size, output.stride, output.dtype) for output in outputs]
+
+    def launch(*inputs: torch.Tensor, _keep: Executable = executable) -> tuple[torch.Tensor, ...]:
+        for i, stride in unsure:
+            if inputs[i].stride() != stride:
+                inputs = _arranged(inputs, i, stride)
+        results = tuple([_empty(*how) for how in made])
+        status = _run(handle, pack_inputs(*map(_data_ptr, inputs)), pack_outputs(*map(_data_ptr, results)))
+        if status:
+            check(status)
+        return results
+
+    return launch
+
+
+def _arranged(inputs: tuple[torch.Tensor, ...], i: int, stride: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
+    copy = torch.empty_strided(inputs[i].shape, stride, dtype=inputs[i].dtype)
+    return (*inputs[:i], copy.copy_(inputs[i]), *inputs[i + 1:])

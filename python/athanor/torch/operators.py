@@ -1,0 +1,43 @@
+"""Operators of ours that PyTorch does not have, registered as `torch.ops.athanor.*`, and the decompositions that lead to them."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+aten = torch.ops.aten
+
+
+@torch.library.custom_op("athanor::max_pool2d_backward", mutates_args=())
+def max_pool2d_backward(dy: torch.Tensor, x: torch.Tensor, kernel_size: Sequence[int], stride: Sequence[int], padding: Sequence[int],
+                        dilation: Sequence[int], ceil_mode: bool) -> torch.Tensor:
+    """The gradient of max_pool2d without its indices: they are found again, so that the forward need not store them."""
+    indices = aten.max_pool2d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode)[1]
+    return aten.max_pool2d_with_indices_backward(dy, x, kernel_size, stride, padding, dilation, ceil_mode, indices)
+
+
+@max_pool2d_backward.register_fake
+def _(dy: torch.Tensor, x: torch.Tensor, *_: Any) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+def _max_pool2d_with_indices_backward(dy: torch.Tensor, x: torch.Tensor, kernel_size: Sequence[int], stride: Sequence[int],
+                                      padding: Sequence[int], dilation: Sequence[int], ceil_mode: bool, indices: torch.Tensor) -> torch.Tensor:
+    return torch.ops.athanor.max_pool2d_backward(dy, x, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def _native_dropout(x: torch.Tensor, p: float, train: bool | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """PyTorch's generator draws the mask, apart from x, so that what is around it stays in one partition."""
+    if train is False or p == 0:
+        return x.clone(), torch.ones(x.shape, dtype=torch.bool, device=x.device)
+    if p == 1:
+        return torch.zeros_like(x), torch.zeros(x.shape, dtype=torch.bool, device=x.device)
+    mask = aten.bernoulli.p(aten.empty.memory_format(x.shape, dtype=x.dtype, device=x.device), 1 - p) > 0
+    return torch.where(mask, x * (1 / (1 - p)), torch.zeros((), dtype=x.dtype, device=x.device)), mask
+
+
+DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
+    aten.max_pool2d_with_indices_backward.default: _max_pool2d_with_indices_backward,
+    aten.native_dropout.default: _native_dropout,
+}
