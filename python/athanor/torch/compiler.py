@@ -23,18 +23,17 @@ log = logging.getLogger("athanor.torch")
 listeners: list[Callable[[GraphReport], None]] = []          # told of each compiled graph
 
 
-def compile_graph(module: fx.GraphModule, kind: str, guarded: Callable[[int], bool]) -> Callable[..., Any]:
-    """A function equal to `module`'s. `guarded(i)`: whether the strides of its input i are sure to be what the graph says."""
+def compile_graph(module: fx.GraphModule, kind: str, inputs_guarded: bool) -> Callable[..., Any]:
+    """A function equal to `module`'s. `inputs_guarded`: whether the strides of its inputs are sure to be what the graph says."""
     start = time.perf_counter()
     report = GraphReport(kind)
     checker = NodeChecker()
     free_random_ops(module.graph)
-    sure = {p for i, p in enumerate(module.graph.find_nodes(op="placeholder")) if guarded(i)}
-    names_of_sure = {p.name for p in sure}
+    sure = {p.name for p in module.graph.find_nodes(op="placeholder") if inputs_guarded}
     fused = partition(module, checker)
     launches: dict[str, Callable[..., Any]] = {}
     for node in fused.graph.find_nodes(op="call_module"):
-        _compile_partition(fused, node, names_of_sure, report, launches)
+        _compile_partition(fused, node, sure, report, launches)
     for node in fused.graph.nodes:
         if node.op == "call_function" and node.target is not operator.getitem and node.target not in VIEWS:
             report.fallbacks[str(node.target), checker.reason(node) or "it stands alone"] += 1

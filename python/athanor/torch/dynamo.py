@@ -1,15 +1,45 @@
-"""The entry: from dynamo's graph through AOTAutograd to compiled graphs."""
+"""From dynamo's graph through AOTAutograd to compiled graphs."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch._dynamo.backends.common import aot_autograd
-from torch._dynamo.utils import counters
-from torch._functorch.partitioners import min_cut_rematerialization_partition
 from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch.partitioners import min_cut_rematerialization_partition
 
 from .compiler import compile_graph
+from .dynamic import SizeSpecialized
 from .operators import DECOMPOSITIONS
-from .compiler import compile_graph
+
+
+def _is_symbolic(x: Any) -> bool:
+    if isinstance(x, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+        return True
+    return isinstance(x, torch.Tensor) and any(isinstance(n, torch.SymInt) for n in (*x.shape, *x.stride()))
+
+
+def _forward(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
+    return make_boxed_func(compile_graph(module, "forward", inputs_guarded=True))
+
+
+def _inference(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
+    return make_boxed_func(compile_graph(module, "inference", inputs_guarded=True))
+
+
+def _backward(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
+    # What autograd hands over may lie otherwise than it did when traced.
+    return make_boxed_func(compile_graph(module, "backward", inputs_guarded=False))
+
+
+def _compile_static(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
+    return aot_autograd(fw_compiler=_forward, bw_compiler=_backward, inference_compiler=_inference, decompositions=DECOMPOSITIONS,
+                        partition_fn=min_cut_rematerialization_partition)(module, inputs)
+
+
+def compile_dynamo_graph(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
+    """A callable equal to dynamo's graph. One with symbolic sizes is compiled for the sizes it meets."""
+    if any(_is_symbolic(x) for x in inputs):
+        return SizeSpecialized(module, _compile_static)
+    return _compile_static(module, inputs)
