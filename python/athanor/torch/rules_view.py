@@ -101,6 +101,22 @@ def _stack(b: Builder, out: torch.Tensor, tensors: Sequence[Value], dim: int = 0
     return b.op("cat", *[b.reshape(b.cast(t, out.dtype), one) for t in tensors], shape=out.shape, dim=dim)
 
 
+@rule(aten.roll.default)
+def _roll(b: Builder, out: torch.Tensor, x: Value, shifts: Sequence[int], dims: Sequence[int] = ()) -> Value:
+    shifts, dims, rolled = numbers(shifts), numbers(dims), x
+    if not dims:
+        rolled, dims = b.reshape(x, [_count(x.shape)]), [0]
+    for shift, dim in zip(shifts, dims):
+        dim %= rolled.rank
+        extent = rolled.shape[dim]
+        cut = extent - shift % extent if extent else 0
+        if 0 < cut < extent:
+            parts = [b.op("slice", rolled, shape=[end - start if d == dim else n for d, n in enumerate(rolled.shape)], dim=dim, start=start, end=end)
+                     for start, end in ((cut, extent), (0, cut))]
+            rolled = b.op("cat", *parts, shape=rolled.shape, dim=dim)
+    return b.op("contiguous", b.reshape(rolled, x.shape))
+
+
 @rule(aten.repeat.default)
 def _repeat(b: Builder, out: torch.Tensor, x: Value, repeats: Sequence[int]) -> Value:
     repeats = numbers(repeats)
