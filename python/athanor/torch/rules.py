@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-RULES: dict[Any, Callable[..., Any]] = {}
+RULES: dict[Any, Callable[..., Any]] = {}                 # by overload, or by its name where it is not registered yet
 # Ops that only rearrange: a partition of nothing else is left to PyTorch, which does not copy for them.
 VIEWS: set[Any] = set()
 
@@ -20,3 +20,8 @@ def rule(*overloads: Any, view: bool = False) -> Callable[[Callable[..., Any]], 
                 VIEWS.add(overload)
         return function
     return register
+
+
+def rule_of(target: Any) -> Callable[..., Any] | None:
+    """The rule of an overload; None where there is none."""
+    return RULES.get(target) or RULES.get(str(target))

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import torch
+import torch._prims  # registers torch.ops.prims
 
 from .builder import DTYPES, Builder, Operand, Value, compute_dtype, require
 from .rules import rule
@@ -116,7 +117,7 @@ def _lerp(b: Builder, out: torch.Tensor, x: Value, y: Value, weight: Operand) ->
     return b.add(x, b.mul(b.sub(y, x), weight))
 
 
-@rule(prims.fma.default)
+@rule("prims.fma.default")
 def _fma(b: Builder, out: torch.Tensor, x: Value, y: Operand, z: Operand) -> Value:
     x, y, z = _promoted(b, out, x, y, z)
     return b.add(b.mul(x, y), z)

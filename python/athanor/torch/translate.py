@@ -13,7 +13,7 @@ from .._library import Error
 from ..fragment import Fragment
 from . import rules_heavy, rules_pointwise, rules_view  # noqa: F401  (they fill the table)
 from .builder import DTYPES, Builder, Unsupported, Value, require
-from .rules import RULES
+from .rules import rule_of
 
 
 def described(node: fx.Node) -> Any:
@@ -37,7 +37,7 @@ def _operands(node: fx.Node, values: dict[fx.Node, Any]) -> tuple[Any, Any]:
 def _apply(builder: Builder, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     args, kwargs = _operands(node, values)
     try:
-        return RULES[node.target](builder, described(node), *args, **kwargs)
+        return rule_of(node.target)(builder, described(node), *args, **kwargs)
     except TypeError as error:  # an argument that the rule does not know
         raise Unsupported(f"its arguments: {error}") from None
 
@@ -54,7 +54,7 @@ class NodeChecker:
             return "not a call of a function"
         if node.target is operator.getitem:
             return self.reason(node.args[0])
-        if node.target not in RULES:
+        if rule_of(node.target) is None:
             return "no rule for this operation"
         key = (node.target, repr(fx.map_arg((node.args, node.kwargs), lambda n: _key(described(n)))))
         if key not in self._known:
