@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from .translate import NodeChecker, described, translate
 
 log = logging.getLogger("athanor.torch")
 listeners: list[Callable[[GraphReport], None]] = []          # told of each compiled graph
+recorders: list[Callable[[str, dict[str, Any]], None]] = []  # told of each partition's fragment before it is compiled
 
 
 def compile_graph(module: fx.GraphModule, kind: str, inputs_guarded: bool) -> Callable[..., Any]:
@@ -61,8 +63,12 @@ def _compile_partition(fused: fx.GraphModule, node: fx.Node, sure: set[str], rep
     operations = [n for n in body if n.target is not operator.getitem]
     try:
         translation = translate(f"{report.kind}.{node.target}", placeholders, body, outputs)
+        for recorder in recorders:
+            recorder(node.target, translation.fragment)
         executable = compile_fragment(translation.fragment, settings={"threads": torch.get_num_threads()})
     except (Unsupported, Error) as why:
+        if os.environ.get("ATHANOR_NO_JIT") == "1":            # a miss has to be loud, and not slow
+            raise
         log.warning("%s of %d operations runs in PyTorch: %s", node.target, len(operations), why)
         for n in operations:
             report.fallbacks[str(n.target), f"its partition was refused: {why}"] += 1

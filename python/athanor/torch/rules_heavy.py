@@ -398,19 +398,25 @@ def _counted(b: Builder, target: Value, ignored: int, dtype: torch.dtype) -> Val
 
 @rule(aten.nll_loss_forward.default)
 def _nll_loss(b: Builder, out: Any, x: Value, target: Value, weight: Value | None, reduction: int, ignored: int) -> list[Value]:
-    require(weight is None, "nll_loss with weights of classes")
-    loss = b.op("nll_loss", x, target, dtype=x.dtype, shape=out[0].shape, reduction=_REDUCTIONS[reduction], ignore_index=ignored)
+    weights = [] if weight is None else [weight]
+    loss = b.op("nll_loss", x, target, *weights, dtype=x.dtype, shape=out[0].shape, reduction=_REDUCTIONS[reduction], ignore_index=ignored)
     dtype = compute_dtype(x.dtype)
     if _REDUCTIONS[reduction] == "none":
         return [loss, b.full(out[1].shape, 0, out[1].dtype)]
-    return [loss, b.cast(b.sum(_counted(b, target, ignored, dtype), []), out[1].dtype)]
+    counts = _counted(b, target, ignored, dtype)
+    if weight is not None:
+        classes = b.where(b.negate(b.compare("eq", target, b.full([], ignored, target.dtype))), target, b.full([], 0, target.dtype), target.dtype)
+        samples = [target.shape[0] if target.rank else 1]
+        chosen = b.op("index_select", weight, b.reshape(classes, samples), dtype=weight.dtype, shape=samples, dim=0)
+        counts = b.mul(b.reshape(b.cast(chosen, dtype), counts.shape), counts)
+    return [loss, b.cast(b.sum(counts, []), out[1].dtype)]
 
 
 @rule(aten.nll_loss_backward.default)
 def _nll_loss_backward(b: Builder, out: torch.Tensor, dy: Value, x: Value, target: Value, weight: Value | None, reduction: int, ignored: int,
                        total: Value) -> Value:
-    require(weight is None, "nll_loss with weights of classes")
-    return b.op("nll_loss_backward", dy, b.full(x.shape, 0, x.dtype), target, shape=x.shape, reduction=_REDUCTIONS[reduction], ignore_index=ignored,
+    weights = [] if weight is None else [weight]
+    return b.op("nll_loss_backward", dy, b.full(x.shape, 0, x.dtype), target, *weights, shape=x.shape, reduction=_REDUCTIONS[reduction], ignore_index=ignored,
                 wanted=[0])
 
 

@@ -170,13 +170,27 @@ def _bitwise_not(b: Builder, out: torch.Tensor, x: Value) -> Value:
     return b.negate(x)
 
 
-@rule(aten.bitwise_and.Tensor, aten.logical_and.default)
+def _truth(b: Builder, x: Value) -> Value:
+    return x if x.dtype == torch.bool else b.negate(b.compare("eq", x, b.full([], 0, x.dtype)))
+
+
+@rule(aten.logical_and.default)
+def _logical_and(b: Builder, out: torch.Tensor, x: Value, y: Value) -> Value:
+    return _and(b, out, _truth(b, x), _truth(b, y))
+
+
+@rule(aten.logical_or.default)
+def _logical_or(b: Builder, out: torch.Tensor, x: Value, y: Value) -> Value:
+    return _or(b, out, _truth(b, x), _truth(b, y))
+
+
+@rule(aten.bitwise_and.Tensor)
 def _and(b: Builder, out: torch.Tensor, x: Value, y: Value) -> Value:
     require(x.dtype == y.dtype == torch.bool, "bits of integers")
     return b.where(x, y, b.full([], 0, torch.bool), torch.bool)
 
 
-@rule(aten.bitwise_or.Tensor, aten.logical_or.default)
+@rule(aten.bitwise_or.Tensor)
 def _or(b: Builder, out: torch.Tensor, x: Value, y: Value) -> Value:
     require(x.dtype == y.dtype == torch.bool, "bits of integers")
     return b.where(x, b.full([], 1, torch.bool), y, torch.bool)
