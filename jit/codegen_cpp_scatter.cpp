@@ -3,8 +3,7 @@
 
 #include "jit/body_emitter.h"
 #include "jit/codegen_cpp.h"
-#include "jit/loop_space.h"
-#include "ops/error.h"
+#include "jit/scatter_body.h"
 
 namespace athanor {
 namespace {
@@ -57,9 +56,7 @@ class ScatterGenerator {
   }
 
   void WriteZeros() {
-    Body body{.extents = {scatter_.table_rows, scatter_.columns}};
-    body.exprs.push_back({.kind = Expr::Kind::kConstant, .dtype = scatter_.dtype});
-    body.stores.push_back({0, scatter_.out});
+    const Body body = ScatterZeros(scatter_);
     BodyEmitter emitter(body, plan_.args, &prelude_, &out_, "zero");
     out_.Open("for (long row = 0; row < {}; ++row)", scatter_.table_rows);
     emitter.SetIndex(0, "row");
@@ -67,27 +64,12 @@ class ScatterGenerator {
     out_.Close();
   }
 
-  // The table's row is a gather and, for the store, an offset of the base pointer.
   void WriteSums() {
-    Body body{.extents = {scatter_.rows, scatter_.columns}};
-    Layout index_map(scatter_.index.map.offset(), {scatter_.index.map.dim(0), {{scatter_.columns, 0}}});
-    body.operands.push_back({scatter_.index.arg, index_map});
-    body.exprs.push_back({.kind = Expr::Kind::kLoad, .dtype = scatter_.index_dtype, .operand = 0});
-    body.exprs.push_back({.kind = Expr::Kind::kApply, .dtype = DType::kI64, .fn = Fn::kCast, .args = {0, -1, -1}});
-    const auto row_stride = StrideAlong(scatter_.out.map, 0);
-    ATHANOR_CHECK(row_stride.has_value());
-    Operand target{scatter_.out.arg, Layout(scatter_.out.map.offset(), {{{scatter_.rows, 0}}, scatter_.out.map.dim(1)}), 1,
-                   *row_stride, scatter_.table_rows};
-    body.operands.push_back(scatter_.source);
-    body.operands.push_back(target);
-    body.exprs.push_back({.kind = Expr::Kind::kLoad, .dtype = scatter_.dtype, .operand = 1});
-    body.exprs.push_back({.kind = Expr::Kind::kLoad, .dtype = scatter_.dtype, .operand = 2});
-    body.exprs.push_back({.kind = Expr::Kind::kApply, .dtype = scatter_.dtype, .fn = Fn::kAdd, .args = {3, 2, -1}});
-    body.stores.push_back({4, target});
+    const Body body = ScatterSums(scatter_);
     BodyEmitter emitter(body, plan_.args, &prelude_, &out_);
     out_.Open("for (long s = 0; s < {}; ++s)", scatter_.rows);
     emitter.SetIndex(0, "s");
-    emitter.Get(1);
+    emitter.Get(kScatterTableRow);
     Columns(&emitter, [&] { emitter.EmitStores(); });
     out_.Close();
   }

@@ -27,7 +27,7 @@ struct CudaSource {
 struct CudaSchedule {
   int threads = 256;                                         // of a block; a multiple of 32
   int64_t max_blocks = 1056;                                 // blocks then take several pieces of work: 8 for each of 132 processors
-  int row_threads = 32;                                      // kReduce: that share a row: a power of two up to 32, or all of a block
+  int row_threads = 32;                                      // that share a row (kReduce) or a point (kLoopNest): a power of two up to 32, or `threads`
   bool operator==(const CudaSchedule&) const = default;
 };
 
@@ -36,13 +36,17 @@ std::string ToString(const CudaSchedule& schedule);
 std::string Validate(const CudaSchedule& schedule, const KernelPlan& plan);
 // A good first guess.
 CudaSchedule DefaultCudaSchedule(const KernelPlan& plan);
-// kPointwise and kReduce. Deterministic. Throws Error for other skeletons, InternalError on an invalid schedule.
+// kPointwise, kReduce, kLoopNest and kScatter. Deterministic. Throws Error for other skeletons, InternalError on an invalid schedule.
 CudaSource GenerateCuda(const KernelPlan& plan, const CudaSchedule& schedule);
 
 // What these dispatch to, in jit/codegen_cuda_<skeleton>.cpp.
 CudaSource GenerateCudaPointwise(const KernelPlan& plan, const CudaSchedule& schedule);
 CudaSource GenerateCudaReduce(const KernelPlan& plan, const CudaSchedule& schedule);
 CudaSchedule DefaultCudaReduceSchedule(const KernelPlan& plan);
+CudaSource GenerateCudaLoopNest(const KernelPlan& plan, const CudaSchedule& schedule);
+CudaSchedule DefaultCudaLoopNestSchedule(const KernelPlan& plan);
+CudaSource GenerateCudaScatter(const KernelPlan& plan, const CudaSchedule& schedule);
+CudaSchedule DefaultCudaScatterSchedule(const KernelPlan& plan);
 
 // The text of a source: a comment that names the graph nodes, the helpers in `used`, the parameter's type, then `kernels`.
 std::string CudaText(const KernelPlan& plan, const CudaSchedule& schedule, size_t pointers, const std::string& helpers, const std::string& kernels);

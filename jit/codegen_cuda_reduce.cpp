@@ -4,6 +4,7 @@
 #include "jit/codegen_cuda.h"
 #include "jit/cuda_emitter.h"
 #include "jit/cuda_point.h"
+#include "jit/cuda_team.h"
 #include "jit/loop_space.h"
 #include "jit/prelude.h"
 #include "jit/reduce_passes.h"
@@ -12,7 +13,7 @@
 namespace athanor {
 namespace {
 
-constexpr int kWarp = 32;
+constexpr int kWarp = CudaTeam::kWarp;
 constexpr int64_t kMaxPoints = 64, kMaxDoubles = 4;          // that an unrolled pass computes at once; functions of doubles take many registers
 constexpr int64_t kWarpRegisters = 64, kBlockRegisters = 96;  // that hold values from pass to pass, or column sums from row to row
 constexpr int64_t kColumnSumBlocks = 264;                    // each leaves a row of partial sums behind
@@ -63,20 +64,20 @@ class CudaReduce {
         rows_(body_.extents[0]),
         cols_(body_.extents[1]),
         threads_(schedule.threads),
-        row_threads_(schedule.row_threads),
         schedule_(schedule),
         emitter_(body_, plan.args, &out_),
-        held_(body_, plan.args, emitter_, row_threads_, RowLanes(body_, emitter_)),
+        team_(threads_, schedule.row_threads, &emitter_, &out_),
+        held_(body_, plan.args, emitter_, team_.size(), RowLanes(body_, emitter_)),
         holds_(held_.fits()),
         lanes_(holds_ || !held_.doubles ? held_.lanes : 1),
         passes_(holds_ ? held_.passes : PassPlan(body_, emitter_.varies(), true, Keep::kNothing)),
         sums_(passes_.column_sums()) {
     ATHANOR_CHECK(!HasPartialRange(body_));
     for (int e : sums_) ATHANOR_CHECK(body_.exprs[e].fn == Fn::kAdd);
-    const int64_t needed = (rows_ + teams() - 1) / teams();
+    const int64_t needed = (rows_ + team_.in_block() - 1) / team_.in_block();
     blocks_ = std::min(needed, schedule.max_blocks);
     if (!sums_.empty()) blocks_ = std::max<int64_t>(blocks_, 1);
-    chunks_ = holds_ ? blocks_ : blocks_ * teams();
+    chunks_ = holds_ ? blocks_ : blocks_ * team_.in_block();
     for (const Pass& pass : passes_.passes()) reducing_passes_ += !pass.reductions.empty();
   }
 
@@ -93,19 +94,12 @@ class CudaReduce {
   }
 
  private:
-  int teams() const { return threads_ / row_threads_; }      // of a block
-  bool InWarp() const { return row_threads_ <= kWarp; }
   bool IsColumn(int sum) const { return emitter_.varies()[body_.exprs[sum].args[0]] & kCols; }
   int64_t Width(int sum) const { return IsColumn(sum) ? cols_ : 1; }  // partial sums of a chunk
-  std::string Team() const {                                 // its number
-    if (teams() == 1) return "blockIdx.x";
-    const std::string in_block = row_threads_ == 1 ? "threadIdx.x" : fmt::format("threadIdx.x / {}", row_threads_);
-    return fmt::format("blockIdx.x * {} + {}", teams(), in_block);
-  }
+  CudaTeam::Partial PartialOf(int e) const { return {fmt::format("r{}", e), body_.exprs[e].fn, body_.exprs[e].dtype}; }
   std::string_view TypeOf(int e) const { return ScalarType(body_.exprs[e].dtype); }
 
   void OpenKernel(const char* symbol);
-  void DeclareTeam();
   void DeclareSums();
   void WriteRows();
   void WriteRow();
@@ -124,10 +118,11 @@ class CudaReduce {
   const KernelPlan& plan_;
   const Body& body_;
   const int64_t rows_, cols_;
-  const int threads_, row_threads_;                          // of a block, of a team
+  const int threads_;                                        // of a block
   const CudaSchedule& schedule_;
   SourceWriter out_;
   CudaEmitter emitter_;
+  const CudaTeam team_;
   const HeldRow held_;
   const bool holds_;                                         // in registers; otherwise rows are read again, column sums are in memory
   const int lanes_;
@@ -145,27 +140,6 @@ void CudaReduce::OpenKernel(const char* symbol) {
   }
 }
 
-void CudaReduce::DeclareTeam() {
-  if (!InWarp()) {
-    out_.Line("const int t = threadIdx.x;  // the block shares a row");
-    for (const Pass& pass : passes_.passes()) {
-      for (int e : pass.reductions) out_.Line("__shared__ {} warps{}[{}];", TypeOf(e), e, threads_ / kWarp);
-    }
-    return;
-  }
-  if (row_threads_ == 1) {
-    out_.Line("const int t = 0;  // every thread has rows of its own");
-    return;
-  }
-  out_.Line("const int t = threadIdx.x % {0};  // among the {0} threads that share a row", row_threads_);
-  if (reducing_passes_ == 0) return;
-  if (row_threads_ == kWarp) {
-    out_.Line("const unsigned team = 0xffffffffu;");
-  } else {
-    out_.Line("const unsigned team = {:#x}u << (threadIdx.x % {} - t);", (1u << row_threads_) - 1, kWarp);
-  }
-}
-
 void CudaReduce::DeclareSums() {
   for (int e : sums_) {
     if (!IsColumn(e)) {
@@ -174,7 +148,7 @@ void CudaReduce::DeclareSums() {
       emitter_.Use("vec");
       out_.Line("{} column{}[{}] = {{}};", VecType(body_.exprs[e].dtype, lanes_, false), e, held_.steps);
     } else {
-      out_.Line("{0}* const column{1} = sums{1} + ({2}) * {3}L;", TypeOf(e), e, Team(), cols_);
+      out_.Line("{0}* const column{1} = sums{1} + ({2}) * {3}L;", TypeOf(e), e, team_.Number(), cols_);
       OpenColumns();
       out_.Line("for (int l = 0; l < {}; ++l) column{}[i1 + l] = 0;", lanes_, e);
       CloseColumns();
@@ -184,7 +158,7 @@ void CudaReduce::DeclareSums() {
 
 void CudaReduce::WriteRows() {
   OpenKernel("rows");
-  DeclareTeam();
+  team_.Declare(reducing_passes_ > 0);
   DeclareSums();
   emitter_.Push();
   std::vector<int> all;
@@ -193,7 +167,7 @@ void CudaReduce::WriteRows() {
     all.insert(all.end(), roots.begin(), roots.end());
   }
   emitter_.Hoist(all);
-  out_.Open("for ({} i0 = {}; i0 < {}; i0 += {})", emitter_.index_type(), Team(), rows_, blocks_ * teams());
+  out_.Open("for ({} i0 = {}; i0 < {}; i0 += {})", emitter_.index_type(), team_.Number(), rows_, blocks_ * team_.in_block());
   emitter_.Push();
   emitter_.SetIndex(0, "i0");
   WriteRow();
@@ -241,11 +215,11 @@ void CudaReduce::WritePick(int id) {
 
 void CudaReduce::WriteRowStores(const Pass& pass) {
   if (pass.row_stores.empty()) return;
-  if (row_threads_ > 1) out_.Open("if (t == 0)");
+  if (team_.size() > 1) out_.Open("if (t == 0)");
   emitter_.Push();
   for (int s : pass.row_stores) emitter_.EmitStore(body_.stores[s]);
   emitter_.Pop();
-  if (row_threads_ > 1) out_.Close();
+  if (team_.size() > 1) out_.Close();
 }
 
 void CudaReduce::WriteTotals(const Pass& pass) {             // sums of row statistics
@@ -261,18 +235,18 @@ void CudaReduce::OpenColumns() {
   if (!holds_) {
     if (held_.doubles) out_.Line("#pragma unroll 1");        // the compiler's own unrolling would spill registers, as would Vecs
     const std::string first = lanes_ == 1 ? "t" : fmt::format("t * {}", lanes_);
-    out_.Open("for ({} i1 = {}; i1 < {}; i1 += {})", emitter_.index_type(), first, cols_, row_threads_ * lanes_);
+    out_.Open("for ({} i1 = {}; i1 < {}; i1 += {})", emitter_.index_type(), first, cols_, team_.size() * lanes_);
     return;
   }
   out_.Line("#pragma unroll");
   out_.Open("for (int k = 0; k < {}; ++k)", held_.steps);
-  const std::string vec = fmt::format("k * {} + t", row_threads_);
+  const std::string vec = fmt::format("k * {} + t", team_.size());
   out_.Line("const {} i1 = {};", emitter_.index_type(), lanes_ == 1 ? vec : fmt::format("({}) * {}", vec, lanes_));
-  if (held_.steps * row_threads_ * lanes_ != cols_) out_.Open("if (i1 < {})", cols_);
+  if (held_.steps * team_.size() * lanes_ != cols_) out_.Open("if (i1 < {})", cols_);
 }
 
 void CudaReduce::CloseColumns() {
-  if (holds_ && held_.steps * row_threads_ * lanes_ != cols_) out_.Close();
+  if (holds_ && held_.steps * team_.size() * lanes_ != cols_) out_.Close();
   out_.Close();
 }
 
@@ -287,17 +261,13 @@ void CudaReduce::WritePass(const Pass& pass) {
   }
   for (int e : pass.saves) point.roots.push_back(e), point.saves[e] = fmt::format("s{}[k]", e);
   for (int e : pass.loads) point.loads[e] = fmt::format("s{}[k]", e);
-  for (int e : pass.reductions) {
-    const DType dtype = body_.exprs[e].dtype;
-    out_.Line("{} r{} = {};", TypeOf(e), e, body_.exprs[e].fn == Fn::kMax ? CudaLowest(dtype) : Literal(0, dtype));
-  }
+  for (int e : pass.reductions) out_.Line("{} r{} = {};", TypeOf(e), e, team_.Start(PartialOf(e)));
   if ((!point.roots.empty() || !point.stores.empty()) && cols_ > 0) {
     OpenColumns();
     WriteCudaPoint(point, body_, plan_.args, &emitter_, &out_, [&] {
       for (int e : pass.reductions) {
-        const Expr& expr = body_.exprs[e];
-        const std::string value = emitter_.Get(expr.args[0]), name = fmt::format("r{}", e);
-        out_.Line("{} = {};", name, expr.fn == Fn::kMax ? emitter_.Larger(name, value, expr.dtype) : fmt::format("{} + {}", name, value));
+        const std::string value = emitter_.Get(body_.exprs[e].args[0]), name = fmt::format("r{}", e);
+        out_.Line("{} = {};", name, team_.Combine(PartialOf(e), name, value));
       }
       for (int e : columns) {
         const std::string value = emitter_.Get(body_.exprs[e].args[0]), lane = lanes_ > 1 ? "l" : "0";
@@ -310,37 +280,16 @@ void CudaReduce::WritePass(const Pass& pass) {
   FinishReductions(pass);
 }
 
-// Over the threads of the team: every one gets the same bits.
 void CudaReduce::FinishReductions(const Pass& pass) {
-  if (row_threads_ > 1) {
-    for (int e : pass.reductions) {
-      const char* across = body_.exprs[e].fn == Fn::kMax ? "max_across" : "sum_across";
-      emitter_.Use(across);
-      out_.Line("r{0} = {1}<1, {2}>({3}, r{0});", e, across, std::min(row_threads_, kWarp), InWarp() ? "team" : "0xffffffffu");
-    }
-  }
-  if (!InWarp() && !pass.reductions.empty()) {
-    out_.Open("if (t % {} == 0)", kWarp);
-    for (int e : pass.reductions) out_.Line("warps{0}[t / {1}] = r{0};", e, kWarp);
-    out_.Close();
-    out_.Line("__syncthreads();");
-    for (int e : pass.reductions) {
-      const Expr& expr = body_.exprs[e];
-      const std::string name = fmt::format("r{}", e), warp = fmt::format("warps{}[w]", e);
-      out_.Line("{} = warps{}[0];", name, e);
-      out_.Line("for (int w = 1; w < {}; ++w) {} = {};", threads_ / kWarp, name,
-                expr.fn == Fn::kMax ? emitter_.Larger(name, warp, expr.dtype) : fmt::format("{} + {}", name, warp));
-    }
-    // With several passes that reduce, the barrier of another one comes before these words are written again.
-    if (reducing_passes_ == 1) out_.Line("__syncthreads();");
-  }
-  for (int e : pass.reductions) emitter_.Bind(e, fmt::format("r{}", e));
+  std::vector<CudaTeam::Partial> partials;
+  for (int e : pass.reductions) partials.push_back(PartialOf(e)), emitter_.Bind(e, fmt::format("r{}", e));
+  team_.Reduce(partials, reducing_passes_ == 1);             // with several passes that reduce, another one comes between
 }
 
 // Each chunk leaves its column sums in the temporaries.
 void CudaReduce::FinishSums() {
-  if (!InWarp() || !holds_) {
-    const std::string chunk = holds_ ? "blockIdx.x" : Team();
+  if (!team_.in_warp() || !holds_) {
+    const std::string chunk = holds_ ? "blockIdx.x" : team_.Number();
     for (int e : sums_) {
       if (!IsColumn(e)) out_.Line("if (t == 0) sums{0}[{1}] = total{0};", e, chunk);
       if (!IsColumn(e) || !holds_) continue;
@@ -356,9 +305,9 @@ void CudaReduce::FinishSums() {
 // The teams of a warp add up by shuffles, the warps one after the other in shared memory.
 void CudaReduce::AddUpWarps() {
   for (int e : sums_) {
-    if (row_threads_ == kWarp) break;
+    if (team_.size() == kWarp) break;
     emitter_.Use("sum_across");
-    const std::string across = fmt::format("sum_across<{}, {}>", row_threads_, kWarp);
+    const std::string across = fmt::format("sum_across<{}, {}>", team_.size(), kWarp);
     if (!IsColumn(e)) {
       out_.Line("total{0} = {1}(0xffffffffu, total{0});", e, across);
     } else {
@@ -372,7 +321,7 @@ void CudaReduce::AddUpWarps() {
   for (int e : sums_) out_.Line("for (int j = threadIdx.x; j < {}; j += {}) block{}[j] = 0;", Width(e), threads_, e);
   out_.Line("__syncthreads();");
   out_.Open("for (int w = 0; w < {}; ++w)", threads_ / kWarp);
-  const std::string first_team = row_threads_ == kWarp ? "" : fmt::format(" && threadIdx.x % {} < {}", kWarp, row_threads_);
+  const std::string first_team = team_.size() == kWarp ? "" : fmt::format(" && threadIdx.x % {} < {}", kWarp, team_.size());
   out_.Open("if (threadIdx.x / {} == w{})", kWarp, first_team);
   for (int e : sums_) {
     if (!IsColumn(e)) {

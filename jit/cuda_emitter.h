@@ -24,6 +24,7 @@ class CudaEmitter {
   void Pop();
   void SetIndex(int dim, std::string index) { state_.index[dim] = std::move(index); }
   void Bind(int expr, std::string name) { state_.values[expr] = std::move(name); }
+  bool IsBound(int expr) const { return state_.values.contains(expr); }
   // Binds a load to the element in memory that `text` reads.
   void BindElement(int expr, const std::string& text);
 

@@ -28,7 +28,7 @@ extern "C" __global__ void __launch_bounds__(256) rows(const __grid_constant__ A
   float* const a8 = (float*)arguments.pointers[8];
   float* const sums28 = (float*)arguments.pointers[9];
   float* const sums29 = (float*)arguments.pointers[10];
-  const int t = threadIdx.x % 32;  // among the 32 threads that share a row
+  const int t = threadIdx.x % 32;  // among the 32 threads that work together
   const unsigned team = 0xffffffffu;
   Vec<float, 4> column28[3] = {};
   Vec<float, 4> column29[3] = {};

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/jit/kernel_runner.h"
-#include "tests/jit/plan_builder.h"
+#include "tests/jit/loop_nest_plans.h"
 
 namespace athanor::testing {
 namespace {
@@ -14,74 +14,25 @@ void CheckAll(const PlanBuilder& builder, double tolerance) {
   }
 }
 
-// The layout that moves along the dimensions in `dims` only.
-Layout Along(const Shape& extents, uint32_t dims) {
-  std::vector<Digits> digits(extents.size());
-  int64_t stride = 1;
-  for (int d = static_cast<int>(extents.size()) - 1; d >= 0; --d) {
-    digits[d] = {{extents[d], dims >> d & 1 ? stride : 0}};
-    if (dims >> d & 1) stride *= extents[d];
-  }
-  return Layout(0, digits);
-}
-
 TEST(CodegenCppLoopNest, AnyAxes) {
-  const Shape extents = {3, 4, 35};
   for (DType dtype : {DType::kF32, DType::kF64}) {
     for (uint32_t axes = 1; axes < 8; ++axes) {
-      for (Fn fn : {Fn::kAdd, Fn::kMax}) {
-        PlanBuilder b(extents, axes);
-        const int x = b.Load(dtype, b.Contiguous()), y = b.Load(dtype, Along(extents, 5));
-        b.Store(b.Do(Fn::kTanh, b.Reduce(fn, b.Do(Fn::kMul, x, y), axes)), Along(extents, 7 & ~axes));
-        CheckAll(b, 1e-5);
-      }
+      for (Fn fn : {Fn::kAdd, Fn::kMax}) CheckAll(AnyAxesPlan(dtype, axes, fn), 1e-5);
     }
   }
 }
 
-TEST(CodegenCppLoopNest, BatchNormOverMixedAxes) {
-  const Shape extents = {4, 6, 40};  // normalised over dimensions 0 and 2
-  PlanBuilder b(extents);
-  const int x = b.Load(DType::kF32, b.Contiguous()), inverse = b.Constant(1.0 / 160);
-  const int mean = b.Do(Fn::kMul, b.Reduce(Fn::kAdd, x, 5), inverse), centered = b.Do(Fn::kSub, x, mean);
-  const int variance = b.Do(Fn::kMul, b.Reduce(Fn::kAdd, b.Do(Fn::kMul, centered, centered), 5), inverse);
-  b.Store(b.Do(Fn::kMul, centered, b.Do(Fn::kRsqrt, variance)), b.Contiguous());
-  b.Store(mean, Along(extents, 2));
-  CheckAll(b, 1e-5);
-}
-
-TEST(CodegenCppLoopNest, ReductionOfReductions) {
-  const Shape extents = {5, 6, 7};
-  PlanBuilder b(extents);
-  const int x = b.Load(DType::kF32, b.Contiguous());
-  const int rows = b.Reduce(Fn::kAdd, x, 4);  // varies along 0 and 1
-  b.Store(b.Reduce(Fn::kMax, b.Do(Fn::kMul, rows, rows), 2), Along(extents, 1));
-  CheckAll(b, 1e-5);
-}
+TEST(CodegenCppLoopNest, BatchNormOverMixedAxes) { CheckAll(BatchNormPlan(), 1e-5); }
+TEST(CodegenCppLoopNest, ReductionOfReductions) { CheckAll(ReductionOfReductionsPlan(), 1e-5); }
 
 TEST(CodegenCppLoopNest, LanesAcrossPoints) {
   for (DType dtype : {DType::kF32, DType::kF64}) {
-    for (int64_t inner : {16, 40, 129}) {
-      const Shape extents = {3, 7, inner};
-      PlanBuilder b(extents);
-      const int x = b.Load(dtype, b.Contiguous()), shared = b.Load(dtype, Along(extents, 2));
-      const int sum = b.Reduce(Fn::kAdd, x, 2), max = b.Reduce(Fn::kMax, b.Do(Fn::kMul, x, shared), 2);
-      b.Store(b.Do(Fn::kMul, sum, b.Reduce(Fn::kAdd, shared, 2)), Along(extents, 5));
-      b.Store(b.Do(Fn::kSub, x, max), b.Contiguous());
-      CheckAll(b, 1e-5);
-    }
+    for (int64_t inner : {16, 40, 129}) CheckAll(AcrossPointsPlan(dtype, inner), 1e-5);
   }
-  PlanBuilder tall({3000, 20});
-  tall.Store(tall.Reduce(Fn::kAdd, tall.Load(DType::kF32, tall.Contiguous(), 0.5, 1), 1), Along({3000, 20}, 2));
-  CheckAll(tall, 1e-7);
+  CheckAll(TallPlan(), 1e-7);
 }
 
-TEST(CodegenCppLoopNest, LongSumsKeepTheirAccuracy) {
-  PlanBuilder b({1, 300000});
-  const int x = b.Load(DType::kF32, Layout(0, {{{1, 0}}, {{300000, 2}}}), 0.5, 1);  // strided: scalar code
-  b.Store(b.Reduce(Fn::kAdd, x, 2), Along({1, 300000}, 1));
-  CheckAll(b, 1e-6);
-}
+TEST(CodegenCppLoopNest, LongSumsKeepTheirAccuracy) { CheckAll(LongSumPlan(), 1e-6); }
 
 }  // namespace
 }  // namespace athanor::testing

@@ -179,10 +179,11 @@ TEST(CodegenCudaPointwise, ScalarAndEmpty) {
   EXPECT_TRUE(GenerateCuda(empty.Plan(Skeleton::kPointwise), {}).launches.empty());
 }
 
-TEST(CodegenCuda, OtherSkeletonsAreAnError) {
+TEST(CodegenCuda, OtherSkeletonsAndSchedulesAreErrors) {
   PlanBuilder b({4});
   b.Store(b.Load(DType::kF32, b.Contiguous()), b.Contiguous());
-  EXPECT_THROW(GenerateCuda(b.Plan(Skeleton::kLoopNest), {}), Error);
+  EXPECT_THROW(GenerateCuda(b.Plan(Skeleton::kContract), {}), Error);
+  EXPECT_THROW(DefaultCudaSchedule(b.Plan(Skeleton::kAttention)), Error);
   EXPECT_THROW(GenerateCuda(b.Plan(Skeleton::kPointwise), {.threads = 33}), InternalError);
   EXPECT_THROW(GenerateCuda(b.Plan(Skeleton::kPointwise), {.row_threads = 12}), InternalError);
 }

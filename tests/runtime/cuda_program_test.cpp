@@ -44,6 +44,7 @@ TEST_P(CudaProgramOf, Softmax) {
   for (const Shape& shape : {Shape{5, 7}, {3, 2, 129}, {37, 64}}) {
     for (const char* op : {"softmax", "log_softmax"}) CheckOp(op, GetParam(), shape, {{"dim", int64_t{-1}}});
   }
+  CheckOp("softmax", GetParam(), {33, 20}, {{"dim", int64_t{0}}});
 }
 
 TEST_P(CudaProgramOf, Norms) {
@@ -53,10 +54,9 @@ TEST_P(CudaProgramOf, Norms) {
   }
 }
 
-TEST_P(CudaProgramOf, ReductionsAlongRowsAndColumns) {
-  for (const char* op : {"sum", "mean", "amax"}) CheckOp(op, GetParam(), {6, 5, 33}, {{"dim", Dims{-1}}});
-  for (const char* op : {"sum", "mean"}) {
-    CheckOp(op, GetParam(), {6, 5, 33}, {{"dim", Dims{0, 1}}});
+TEST_P(CudaProgramOf, ReductionsOverAnyAxes) {
+  for (const char* op : {"sum", "mean", "amax"}) {
+    for (const Dims& dims : {Dims{-1}, {0, 1}, {0, 2}, {1}, {0, 1, 2}}) CheckOp(op, GetParam(), {6, 5, 33}, {{"dim", dims}});
     CheckOp(op, GetParam(), {61, 17}, {{"dim", Dims{0}}, {"keepdim", true}});
   }
 }
@@ -85,6 +85,16 @@ TEST(CudaProgram, KernelsThatFollowEachOther) {
   graph.AddOutput("y", graph.Add1("softmax", {graph.Add1("permute", {sum}, {{"dims", Dims{1, 0}}})}, {{"dim", int64_t{-1}}}));
   CheckEmulated(graph, 5);
   CheckEmulated(Gradient(graph), 6);
+}
+
+TEST(CudaProgram, Embedding) {
+  for (DType dtype : {DType::kF32, DType::kF64}) {
+    Graph graph(fmt::format("embedding {}", Name(dtype)));
+    const ValueId index = graph.AddInput("index", {DType::kI64, {5, 7}}), table = graph.AddInput("table", {dtype, {11, 24}}, true);
+    graph.AddOutput("y", graph.Add1("softmax", {graph.Add1("embedding", {index, table})}, {{"dim", int64_t{-1}}}));
+    CheckEmulated(graph, 7);
+    CheckEmulated(Gradient(graph), 8);
+  }
 }
 
 TEST(CudaProgram, NamesTheFirstKernelWithoutGenerator) {
