@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "tests/jit/cuda_emulator.h"
 #include "tests/jit/kernel_runner.h"
 #include "tests/jit/plan_builder.h"
 
@@ -128,6 +129,24 @@ TEST(RandomPlans, ReduceAsLoopNest) {
     for (const CpuTarget& cpu : Targets())
       CheckLoopPlan(builder.Plan(Skeleton::kLoopNest), LoopSchedule{.task_elements = 200}, cpu, builder.memories,
                     random.tolerance());
+  }
+}
+
+// The same plans as CUDA in the emulator, under the default schedule and others.
+void CheckCuda(uint32_t seed, Skeleton skeleton) {
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  RandomPlan random(seed);
+  const PlanBuilder builder = skeleton == Skeleton::kPointwise ? random.Pointwise() : random.Reduce();
+  const KernelPlan plan = builder.Plan(skeleton);
+  const int threads = 32 << seed % 3, shared = seed % 4 == 3 ? threads : 1 << seed % 6;
+  for (const CudaSchedule& schedule : {DefaultCudaSchedule(plan), CudaSchedule{.threads = threads, .max_blocks = 1 + seed % 7, .row_threads = shared}}) {
+    CheckCudaPlan(plan, schedule, builder.memories, random.tolerance());
+  }
+}
+
+TEST(RandomPlans, Cuda) {
+  for (Skeleton skeleton : {Skeleton::kPointwise, Skeleton::kReduce, Skeleton::kLoopNest}) {
+    for (uint32_t seed = 200; seed < 215; ++seed) CheckCuda(seed, skeleton);
   }
 }
 
