@@ -37,7 +37,17 @@ def _native_dropout(x: torch.Tensor, p: float, train: bool | None) -> tuple[torc
     return torch.where(mask, x * (1 / (1 - p)), torch.zeros((), dtype=x.dtype, device=x.device)), mask
 
 
+def _log_softmax(x: torch.Tensor, dim: int, half_to_float: bool) -> torch.Tensor:
+    """In parts, so that a backward can keep two numbers a row and compute the rest again."""
+    if half_to_float or x.numel() == 0 or x.ndim == 0:
+        return NotImplemented
+    wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    shifted = wide - aten.amax(wide, [dim], True)
+    return (shifted - aten.sum(shifted.exp(), [dim], True).log()).to(x.dtype)
+
+
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.max_pool2d_with_indices_backward.default: _max_pool2d_with_indices_backward,
     aten.native_dropout.default: _native_dropout,
+    aten._log_softmax.default: _log_softmax,
 }

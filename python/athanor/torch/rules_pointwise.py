@@ -253,7 +253,8 @@ def _to_copy(b: Builder, out: torch.Tensor, x: Value, *_: Any, **__: Any) -> Val
     return b.cast(x, out.dtype) if out.dtype != x.dtype else b.op("contiguous", x)
 
 
-@rule(aten.clone.default, aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default, view=True)
+@rule(aten.clone.default, aten.lift_fresh_copy.default)
+@rule(aten.detach.default, aten.alias.default, view=True)
 def _same(b: Builder, out: torch.Tensor, x: Value, **_: Any) -> Value:
     return b.op("contiguous", x)
 
