@@ -27,6 +27,23 @@ def _max_pool2d_with_indices_backward(dy: torch.Tensor, x: torch.Tensor, kernel_
     return torch.ops.athanor.max_pool2d_backward(dy, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
+@torch.library.custom_op("athanor::nll_loss_backward", mutates_args=())
+def nll_loss_backward(dy: torch.Tensor, sizes: Sequence[int], target: torch.Tensor, weight: torch.Tensor | None, reduction: int, ignore_index: int,
+                      total_weight: torch.Tensor) -> torch.Tensor:
+    """The gradient of nll_loss, of which it needs no more than the sizes of its input: that need not be kept."""
+    x = torch.empty(list(sizes), dtype=dy.dtype, device=dy.device)
+    return aten.nll_loss_backward(dy, x, target, weight, reduction, ignore_index, total_weight)
+
+
+@nll_loss_backward.register_fake
+def _(dy: torch.Tensor, sizes: Sequence[int], *_: Any) -> torch.Tensor:
+    return torch.empty(list(sizes), dtype=dy.dtype, device=dy.device)
+
+
+def _nll_loss_backward(dy: torch.Tensor, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+    return torch.ops.athanor.nll_loss_backward(dy, list(x.shape), *rest)
+
+
 def _native_dropout(x: torch.Tensor, p: float, train: bool | None) -> tuple[torch.Tensor, torch.Tensor]:
     """PyTorch's generator draws the mask, apart from x, so that what is around it stays in one partition."""
     if train is False or p == 0:
@@ -49,5 +66,6 @@ def _log_softmax(x: torch.Tensor, dim: int, half_to_float: bool) -> torch.Tensor
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.max_pool2d_with_indices_backward.default: _max_pool2d_with_indices_backward,
     aten.native_dropout.default: _native_dropout,
+    aten.nll_loss_backward.default: _nll_loss_backward,
     aten._log_softmax.default: _log_softmax,
 }

@@ -412,12 +412,12 @@ def _nll_loss(b: Builder, out: Any, x: Value, target: Value, weight: Value | Non
     return [loss, b.cast(b.sum(counts, []), out[1].dtype)]
 
 
-@rule(aten.nll_loss_backward.default)
-def _nll_loss_backward(b: Builder, out: torch.Tensor, dy: Value, x: Value, target: Value, weight: Value | None, reduction: int, ignored: int,
+@rule(torch.ops.athanor.nll_loss_backward.default)
+def _nll_loss_backward(b: Builder, out: torch.Tensor, dy: Value, sizes: Sequence[int], target: Value, weight: Value | None, reduction: int, ignored: int,
                        total: Value) -> Value:
     weights = [] if weight is None else [weight]
-    return b.op("nll_loss_backward", dy, b.full(x.shape, 0, x.dtype), target, *weights, shape=x.shape, reduction=_REDUCTIONS[reduction], ignore_index=ignored,
-                wanted=[0])
+    return b.op("nll_loss_backward", dy, b.full(sizes, 0, dy.dtype), target, *weights, shape=sizes, reduction=_REDUCTIONS[reduction],
+                ignore_index=ignored, wanted=[0])
 
 
 @rule(aten.mse_loss.default)
