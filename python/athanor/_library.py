@@ -1,7 +1,7 @@
 """libathanor.so through ctypes: the C ABI of runtime/athanor.h, each failure an `athanor.Error`.
 
-ctypes, not an extension module: the package stays pure Python over a Python-free library, and a call with its pointers packed by `struct`
-costs no more than one through nanobind would (docs/pytorch.md has the figures).
+ctypes, not an extension module: the package stays pure Python over a Python-free library. With addresses packed by `struct` a call of
+`athanor_run_pointers` costs about 0.2 microseconds besides the packing.
 """
 from __future__ import annotations
 
