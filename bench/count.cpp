@@ -18,9 +18,10 @@ Work WorkOf(const Graph& graph, const Node& node) {
   auto shape = [&](int i) { return graph.desc(node.inputs[i]).shape; };
   const double outputs = static_cast<double>(graph.desc(node.outputs[0]).elements());
   if (node.op->name == "matmul" || node.op->name == "linear") return {2 * outputs * static_cast<double>(shape(0).back()), {0, 1}};
-  if (node.op->name == "conv2d") {
+  const bool transposed = node.op->name == "conv_transpose2d";                   // each element of its input meets the whole kernel
+  if (node.op->name == "conv2d" || transposed) {
     const Shape w = shape(1);
-    return {2 * outputs * static_cast<double>(w[1] * w[2] * w[3]), {0, 1}};
+    return {2 * (transposed ? static_cast<double>(Product(shape(0))) : outputs) * static_cast<double>(w[1] * w[2] * w[3]), {0, 1}};
   }
   if (node.op->name != "scaled_dot_product_attention") return {};
   const Shape q = shape(0), k = shape(1);

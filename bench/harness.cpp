@@ -135,7 +135,7 @@ std::vector<HostTensor> RandomInputs(const Graph& graph) {
   std::vector<bool> kernel(graph.values().size()), variance(graph.values().size());
   for (const IndexUse& use : FindIndexUses(graph)) extents[graph.inputs()[use.input]] = use.extent;
   for (const Node& node : graph.nodes()) {
-    if (node.op->name == "conv2d") kernel[node.inputs[1]] = true;
+    if (node.op->name == "conv2d" || node.op->name == "conv_transpose2d") kernel[node.inputs[1]] = true;
     if (node.op->name == "batch_norm" && node.inputs.size() > 2 && node.inputs[2] != kNone) variance[node.inputs[2]] = true;
   }
   std::mt19937 random(1);

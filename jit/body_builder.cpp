@@ -77,6 +77,7 @@ int BodyBuilder::ReadNode(NodeId id, const Layout& map) {
       case OpKind::kPointwise: return Apply(id, map);
       case OpKind::kReduce: return ReadReduction(id, map);
       case OpKind::kIota: return Index(id, map);
+      case OpKind::kRandom: return Random(id, map);
       case OpKind::kGather: return Gather(id, map);
       case OpKind::kWindow: return Window(id, map);
       default: throw NeedsStorage{node.outputs[0]};
@@ -146,6 +147,43 @@ int BodyBuilder::ReduceAll(NodeId id) {
   return AddExpr(expr);
 }
 
+int BodyBuilder::AddApply(Fn fn, DType dtype, std::array<int, 3> args) {
+  Expr expr;
+  expr.kind = Expr::Kind::kApply;
+  expr.fn = fn;
+  expr.dtype = dtype;
+  expr.args = args;
+  return AddExpr(expr);
+}
+
+int BodyBuilder::AddConstant(double value, DType dtype) {
+  Expr expr;
+  expr.kind = Expr::Kind::kConstant;
+  expr.dtype = dtype;
+  expr.value = value;
+  return AddExpr(expr);
+}
+
+// An address as an i64 expression, a sum over the dimensions; asks to store `blocked` where a dimension falls apart into digits.
+int BodyBuilder::AddressOf(const Layout& layout, ValueId blocked) {
+  int sum = -1;
+  for (int d = 0; d < layout.rank(); ++d) {
+    if (IsConstantAlong(layout.dim(d))) continue;
+    const Digits digits = Coalesce(layout.dim(d));
+    if (digits.size() != 1) throw NeedsStorage{blocked};
+    Expr index;
+    index.kind = Expr::Kind::kIndex;
+    index.dtype = DType::kI64;
+    index.dim = d;
+    int term = AddExpr(index);
+    if (digits[0].stride != 1) term = AddApply(Fn::kMul, DType::kI64, {term, AddConstant(static_cast<double>(digits[0].stride), DType::kI64), -1});
+    sum = sum < 0 ? term : AddApply(Fn::kAdd, DType::kI64, {sum, term, -1});
+  }
+  if (sum >= 0 && layout.offset() == 0) return sum;
+  const int offset = AddConstant(static_cast<double>(layout.offset()), DType::kI64);
+  return sum < 0 ? offset : AddApply(Fn::kAdd, DType::kI64, {sum, offset, -1});
+}
+
 // The index along a dimension is itself an address: that of a layout with stride 1 along it.
 int BodyBuilder::Index(NodeId id, const Layout& map) {
   const Node& node = context_.graph.node(id);
@@ -153,30 +191,17 @@ int BodyBuilder::Index(NodeId id, const Layout& map) {
   std::vector<int64_t> strides(desc.rank(), 0);
   const int64_t along = Get<int64_t>(node.attrs, "dim");
   strides[along < 0 ? along + desc.rank() : along] = 1;
-  const Layout index = Through(Layout::Strided(desc.shape, strides), map, node.outputs[0]);
-  int dim = -1;
-  for (int d = 0; d < index.rank(); ++d) {
-    if (IsConstantAlong(index.dim(d))) continue;
-    const Digits digits = Coalesce(index.dim(d));
-    if (dim >= 0 || digits.size() != 1 || digits[0].stride != 1) throw NeedsStorage{node.outputs[0]};
-    dim = d;
-  }
-  Expr offset;
-  offset.kind = Expr::Kind::kConstant;
-  offset.dtype = desc.dtype;
-  offset.value = static_cast<double>(index.offset());
-  if (dim < 0) return AddExpr(offset);
-  Expr expr;
-  expr.kind = Expr::Kind::kIndex;
-  expr.dtype = desc.dtype;
-  expr.dim = dim;
-  int result = AddExpr(expr);
-  if (index.offset() == 0) return result;
-  Expr sum;
-  sum.kind = Expr::Kind::kApply;
-  sum.dtype = desc.dtype;
-  sum.args = {result, AddExpr(offset), -1};
-  return AddExpr(sum);
+  return AddressOf(Through(Layout::Strided(desc.shape, strides), map, node.outputs[0]), node.outputs[0]);
+}
+
+// A random word is a function of its element's number.
+int BodyBuilder::Random(NodeId id, const Layout& map) {
+  const Node& node = context_.graph.node(id);
+  const Shape& shape = context_.graph.desc(node.outputs[0]).shape;
+  const int index = AddressOf(Through(Layout::Contiguous(shape), map, node.outputs[0]), node.outputs[0]);
+  const Layout scalar = Through(Layout::Contiguous({}).Expand(shape), map, node.outputs[0]);
+  const int seed = Read(node.inputs[0], scalar), offset = Read(node.inputs[1], scalar);
+  return AddApply(Fn::kRandom, DType::kI32, {index, seed, offset});
 }
 
 // table[index[s...], j...]: the index is an expression of its own, the rest an access map.

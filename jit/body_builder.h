@@ -54,6 +54,10 @@ class BodyBuilder {
   int ReadReduction(NodeId node, const Layout& map);
   int ReduceAll(NodeId node);
   int Index(NodeId node, const Layout& map);
+  int Random(NodeId node, const Layout& map);
+  int AddressOf(const Layout& layout, ValueId blocked);
+  int AddApply(Fn fn, DType dtype, std::array<int, 3> args);
+  int AddConstant(double value, DType dtype);
   int Gather(NodeId node, const Layout& map);
   int Window(NodeId node, const Layout& map);
   int AddLoad(Operand operand, DType dtype);

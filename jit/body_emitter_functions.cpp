@@ -82,6 +82,9 @@ std::string BodyEmitter::ApplyText(const Expr& expr, const std::vector<Value>& a
       prelude_->Use("select", expr.dtype);
       return fmt::format("select({}, {}, {})", text(0), a, b);
     }
+    case Fn::kRandom:
+      prelude_->Use("random_word");
+      return fmt::format("random_word({}, {}, {})", text(0), text(1), text(2));
     default:
       return floating ? MathText(expr, args, vector) : ViaDoubleText(expr, args, vector);
   }

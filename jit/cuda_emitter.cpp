@@ -47,6 +47,22 @@ const std::vector<Helper>& Helpers() {
        "  return x;\n"
        "}\n"},
       {"min", "template <typename T>\n__device__ inline T smaller(T a, T b) { return a < b || a != a ? a : b; }  // NaN if either is\n"},
+      {"random_word",
+       "// Philox4x32-10: word `index` of a stream, less 2^31.\n"
+       "__device__ inline int random_word(long long index, long long seed, long long offset) {\n"
+       "  const unsigned long long block = (unsigned long long)index / 4;\n"
+       "  unsigned c0 = (unsigned)block, c1 = (unsigned)(block >> 32), c2 = (unsigned)offset, c3 = (unsigned)(offset >> 32);\n"
+       "  unsigned low = (unsigned)seed, high = (unsigned)(seed >> 32);\n"
+       "  for (int round = 0; round < 10; ++round, low += 0x9E3779B9u, high += 0xBB67AE85u) {\n"
+       "    const unsigned long long a = c0 * 0xD2511F53ull, b = c2 * 0xCD9E8D57ull;\n"
+       "    c0 = (unsigned)(b >> 32) ^ c1 ^ low;\n"
+       "    c1 = (unsigned)b;\n"
+       "    c2 = (unsigned)(a >> 32) ^ c3 ^ high;\n"
+       "    c3 = (unsigned)a;\n"
+       "  }\n"
+       "  const unsigned word = index & 2 ? (index & 1 ? c3 : c2) : (index & 1 ? c1 : c0);\n"
+       "  return (int)(word ^ 0x80000000u);\n"
+       "}\n"},
       {"sigmoid",
        "__device__ inline float sigmoid(float x) {\n"
        "  const float e = expf(-fabsf(x));\n"
@@ -318,6 +334,7 @@ std::string CudaEmitter::ApplyText(const Expr& expr) {
     case Fn::kLt: return fmt::format("{} < {}", a, b);
     case Fn::kGt: return fmt::format("{} > {}", a, b);
     case Fn::kWhere: return fmt::format("{} ? {} : {}", a, b, c);
+    case Fn::kRandom: Use("random_word"); return fmt::format("random_word({}, {}, {})", a, b, c);
     case Fn::kPow:
       if (floating) return PowText(expr, a, b);
       break;

@@ -58,7 +58,8 @@ class Fuser {
   // A loop node that no cluster has taken yet.
   bool IsFree(NodeId n) const { return n != kNone && live_[n] && !IsStructural(n) && ClusterOf(n) < 0; }
   bool IsInlinable(NodeId n) const {
-    return IsFree(n) && (Kind(n) == OpKind::kPointwise || Kind(n) == OpKind::kIota || Kind(n) == OpKind::kWindow) && !MustStore(n);
+    if (!IsFree(n) || MustStore(n)) return false;
+    return Kind(n) == OpKind::kPointwise || Kind(n) == OpKind::kIota || Kind(n) == OpKind::kRandom || Kind(n) == OpKind::kWindow;
   }
   bool IsCopy(NodeId n) const {
     return Kind(n) == OpKind::kPointwise && At(n).op->fn == Fn::kCast &&

@@ -100,6 +100,7 @@ std::vector<PreludeUnit> AllUnits(Isa isa, int lanes) {
   AppendMemoryUnits(isa, lanes, &units);
   AppendValueUnits(lanes, &units);
   AppendMathUnits(isa, lanes, &units);
+  AppendRandomUnits(lanes, &units);
   return units;
 }
 

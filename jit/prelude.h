@@ -24,6 +24,7 @@ namespace athanor {
 //           store_bool..., bf16 and f16: load_bf16, store_f16_tail, ... (as vf32).
 // Across    sum(v), max(v): over the lanes, in a fixed order; transpose(r): r[i][j] <-> r[j][i] of N vectors.
 // Random    philox(words, low, high): four vectors of counters become four of random words (ops/philox.h).
+//           random_word(index, seed, offset) of a vi64 or a long: RandomWord of each index, a vi32 or an int.
 // Math      v_exp v_exp2 v_log v_tanh v_erf v_sigmoid v_pow on vf32 and vf64. Bounds in units in the last place, tested in math_test:
 //           exp 1.1, exp2 1.5, log 1, tanh 3, erf 3, sigmoid 3; v_pow 1 on vf32 and 2 + 2 |b log a| on vf64. Denormals, infinities and NaN
 //           are handled as IEEE and C do.

@@ -108,26 +108,6 @@ void AppendExp2(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
   add("f64", 8, "reducepd", "unsigned char", "-1080.0", "1025.0", p64);
 }
 
-// Four random words a lane (ops/philox.h).
-void AppendPhilox(int lanes, std::vector<PreludeUnit>* units) {
-  units->push_back({"philox",
-                    {},
-                    Substitute("// Philox4x32-10: the words of each lane's counter, in its place.\n"
-                               "typedef unsigned philox_word __attribute__((vector_size($WORD)));\n"
-                               "typedef unsigned long philox_product __attribute__((vector_size($PRODUCT)));\n"
-                               "INLINE void philox(vi32 (&c)[4], unsigned low, unsigned high) {\n"
-                               "  for (int round = 0; round < 10; ++round, low += 0x9E3779B9u, high += 0xBB67AE85u) {\n"
-                               "    philox_product a = __builtin_convertvector((philox_word)c[0], philox_product) * 0xD2511F53ul;\n"
-                               "    philox_product b = __builtin_convertvector((philox_word)c[2], philox_product) * 0xCD9E8D57ul;\n"
-                               "    c[0] = __builtin_convertvector(b >> 32, vi32) ^ c[1] ^ (int)low;\n"
-                               "    c[1] = __builtin_convertvector(b, vi32);\n"
-                               "    c[2] = __builtin_convertvector(a >> 32, vi32) ^ c[3] ^ (int)high;\n"
-                               "    c[3] = __builtin_convertvector(a, vi32);\n"
-                               "  }\n"
-                               "}\n",
-                               {{"$WORD", std::to_string(4 * lanes)}, {"$PRODUCT", std::to_string(8 * lanes)}})});
-}
-
 // tanh |x| = t / (t + 2) with t = e^(2|x|) - 1 = 2^n (e^r - 1) + (2^n - 1), which keeps its relative accuracy near 0.
 void AppendTanh(std::vector<PreludeUnit>* units) {
   units->push_back({"tanh.f32",
@@ -325,7 +305,6 @@ void AppendMathUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
   AppendScale(isa, lanes, units);
   AppendExp(units);
   AppendExp2(isa, lanes, units);
-  AppendPhilox(lanes, units);
   AppendTanh(units);
   AppendSigmoid(units);
   AppendLog(units);

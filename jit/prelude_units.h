@@ -27,6 +27,8 @@ inline constexpr ElementType kElementTypes[] = {{"f32", "float", 4}, {"f64", "do
 void AppendMemoryUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units);  // prelude_memory.cpp
 void AppendMathUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units);    // prelude_math.cpp
 
+void AppendRandomUnits(int lanes, std::vector<PreludeUnit>* units);           // prelude_random.cpp
+
 // "lane(0), lane(1), ..."
 std::string LaneList(int lanes, const std::function<std::string(int)>& lane);
 

@@ -59,7 +59,7 @@ class CopyInserter {
            Invert(view.layout, result_.desc(view.root).elements()).has_value();
   }
 
-  // One stride along each of the dimensions of a stored value, as a window needs.
+  // One stride along each of the dimensions of a stored value, as windows and the rows of gathers need.
   bool HasPlainDims(ValueId value, const std::vector<int64_t>& dims) const {
     const ViewOf& view = views_[value];
     return !result_.value(view.root).constant && std::all_of(dims.begin(), dims.end(), [&](int64_t d) {
@@ -76,7 +76,9 @@ class CopyInserter {
         if (!IsWholeRoot(input) || !placed_.insert(views_[input].root).second) input = Copy(input), placed_.insert(input);
       }
     }
-    if (node.op->kind == OpKind::kWindow && !HasPlainDims(inputs[0], Get<std::vector<int64_t>>(node.attrs, "dim"))) inputs[0] = Copy(inputs[0]);
+    const bool window = node.op->kind == OpKind::kWindow, gather = node.op->kind == OpKind::kGather;
+    const std::vector<int64_t> plain = window ? Get<std::vector<int64_t>>(node.attrs, "dim") : std::vector<int64_t>{0};
+    if ((window || gather) && !HasPlainDims(inputs[0], plain)) inputs[0] = Copy(inputs[0]);
     std::vector<ValueId> outputs = result_.Add(node.op->name, inputs, node.attrs);
     views_.resize(result_.values().size());
     std::optional<std::vector<Layout>> layouts;

@@ -25,7 +25,7 @@ std::optional<Layout> Invert(const Layout& layout, int64_t n);
 // Adds a copy (a cast to the same dtype) wherever a value has to be stored anew:
 //   - in front of a view that has no separable form over what is already a view,
 //   - for a graph output that is an input, a constant, only a part of another value, or the same value as another output,
-//   - in front of a window over dimensions that have no single stride,
+//   - in front of a window over dimensions, or a gather from rows, that have no single stride,
 //   - for a part of a concatenation that its producer can't write in place.
 Graph InsertCopies(const Graph& graph);
 

@@ -2,11 +2,11 @@
 
 namespace athanor {
 
-// conv2d(x [N, C, H, W], weight [CO, C/groups, KH, KW], bias? [CO]; stride = 1, padding = 0, dilation = 1, groups = 1) as in
-// torch.nn.functional. It becomes products that read x through windows (ops/window.h): implicit GEMM, without an im2col buffer.
-// A kernel equal to its stride (patch embedding) is one product over the patches. The gradient of x is a convolution of dy for
-// each phase of the stride (the decomposition of transposed convolutions in Dumoulin and Visin, "A guide to convolution arithmetic
-// for deep learning", 2016), that of the weight a product over all pixels.
+// As in torch.nn.functional, on x [N, C, H, W]:
+//   conv2d(x, weight [CO, C/groups, KH, KW], bias? [CO]; stride = 1, padding = 0, dilation = 1, groups = 1)
+//   conv_transpose2d(x, weight [C, CO/groups, KH, KW], bias? [CO]; ..., output_padding = 0): the gradient of conv2d's input, x being
+//     the gradient of its result; H' = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1.
+// Both become the products of ops/conv_products.h.
 void RegisterConvOps();
 
 }  // namespace athanor

@@ -9,6 +9,7 @@
 #include "ops/construct.h"
 #include "ops/contract.h"
 #include "ops/conv.h"
+#include "ops/dropout.h"
 #include "ops/embedding.h"
 #include "ops/error.h"
 #include "ops/flash_attention.h"
@@ -52,6 +53,7 @@ const std::map<std::string_view, OpDef>& Ops() {
     RegisterKvCacheOps();
     RegisterAttentionOps();
     RegisterFlashAttentionOps();
+    RegisterDropoutOps();
     RegisterEmbeddingOps();
     RegisterLossOps();
     RegisterOptimizerOps();

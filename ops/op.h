@@ -23,6 +23,7 @@ enum class OpKind : uint8_t {
   kConcat,      // cat along `dim`
   kWindow,      // _window: sliding windows over padded dimensions; read through, see ops/window.h
   kIota,        // the index along `dim` as a tensor of `shape`, dtype i64
+  kRandom,      // _random: random words from a seed and an offset, one for each element of `shape`; see ops/dropout.h
   kContract,    // matmul of [batch..., M, K] by [batch..., K, N]; both inputs of equal rank >= 2 and equal batch extents
   kAttention,   // _attention and _attention_backward
   kGather,      // _gather_rows: table [V, D...], i64 indices [S...] -> [S..., D...]

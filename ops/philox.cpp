@@ -23,6 +23,14 @@ bool DropoutKeeps(uint64_t seed, uint64_t offset, uint32_t row, uint32_t column,
   return words[column % 4] >= DropoutThreshold(p);
 }
 
+int32_t RandomWord(int64_t index, int64_t seed, int64_t offset) {
+  const auto block = static_cast<uint64_t>(index) / 4, high = static_cast<uint64_t>(offset);
+  const std::array<uint32_t, 4> words = Philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32),
+                                                static_cast<uint32_t>(high), static_cast<uint32_t>(high >> 32)},
+                                               static_cast<uint64_t>(seed));
+  return static_cast<int32_t>(words[static_cast<uint64_t>(index) % 4] ^ 0x80000000u);
+}
+
 uint32_t DropoutThreshold(double p) { return static_cast<uint32_t>(std::min(std::round(p * 0x1p32), 0x1p32 - 1)); }
 
 double DropoutFactor(double p) { return p < 1 ? 1 / (1 - p) : 0; }

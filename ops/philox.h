@@ -16,4 +16,8 @@ bool DropoutKeeps(uint64_t seed, uint64_t offset, uint32_t row, uint32_t column,
 uint32_t DropoutThreshold(double p);
 double DropoutFactor(double p);
 
+// Word number `index` of the stream that seed and offset name, less 2^31: every i32 is equally likely. It is number index % 4 of
+// those of the counter {index / 4 low, index / 4 high, offset low, offset high} under the key `seed`.
+int32_t RandomWord(int64_t index, int64_t seed, int64_t offset);
+
 }  // namespace athanor

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ops/error.h"
+#include "ops/philox.h"
 
 namespace athanor {
 namespace {
@@ -14,10 +15,10 @@ struct FnInfo {
 };
 
 // In the order of Fn.
-constexpr std::array<FnInfo, 23> kFns = {{{"neg", 1},   {"abs", 1},     {"exp", 1}, {"log", 1}, {"sqrt", 1}, {"rsqrt", 1},
+constexpr std::array<FnInfo, 24> kFns = {{{"neg", 1},   {"abs", 1},     {"exp", 1}, {"log", 1}, {"sqrt", 1}, {"rsqrt", 1},
                                           {"tanh", 1},  {"erf", 1},     {"sigmoid", 1}, {"not", 1}, {"add", 2},  {"sub", 2},
                                           {"mul", 2},   {"div", 2},     {"pow", 2}, {"max", 2}, {"min", 2},  {"eq", 2},
-                                          {"lt", 2},    {"gt", 2},      {"and", 2}, {"where", 3}, {"cast", 1}}};
+                                          {"lt", 2},    {"gt", 2},      {"and", 2}, {"where", 3}, {"random", 3}, {"cast", 1}}};
 static_assert(kFns.size() == static_cast<size_t>(Fn::kCast) + 1);
 
 }  // namespace
@@ -49,6 +50,7 @@ double Apply(Fn fn, double a, double b, double c) {
     case Fn::kGt: return a > b;
     case Fn::kAnd: return a != 0 && b != 0;
     case Fn::kWhere: return a != 0 ? b : c;
+    case Fn::kRandom: return RandomWord(static_cast<int64_t>(a), static_cast<int64_t>(b), static_cast<int64_t>(c));
     case Fn::kCast: return a;
   }
   ATHANOR_CHECK(false);

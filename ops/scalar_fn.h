@@ -14,6 +14,7 @@ enum class Fn : uint8_t {
   kAdd, kSub, kMul, kDiv, kPow, kMax, kMin,                         // binary; kMax and kMin propagate NaN as PyTorch does
   kEq, kLt, kGt, kAnd,                                              // binary, boolean result
   kWhere,                                                           // condition, then, else
+  kRandom,                                                          // index, seed, offset (i64): RandomWord of ops/philox.h, i32
   kCast,                                                            // unary; the result dtype is the node's
 };
 

@@ -71,6 +71,48 @@ TEST(Conv, WindowsDecomposeAndDifferentiate) {
   }
 }
 
+TEST(ConvTranspose, KnownValues) {
+  const HostTensor x = TensorOf(DType::kF64, {1, 1, 1, 2}, {1, 10}), weight = Counting({1, 1, 1, 3});
+  ExpectValues(ResultsOf({"conv_transpose2d", {x, weight}})[0], {1, 2 + 10, 3 + 20, 30});
+  ExpectValues(ResultsOf({"conv_transpose2d", {x, weight}, {{"stride", Ints{1, 2}}}})[0], {1, 2, 3 + 10, 20, 30});
+  ExpectValues(ResultsOf({"conv_transpose2d", {x, weight}, {{"stride", Ints{1, 2}}, {"padding", Ints{0, 1}}, {"output_padding", Ints{0, 1}}}})[0],
+               {2, 3 + 10, 20, 30});
+  const HostTensor bias = TensorOf(DType::kF64, {1}, {100});
+  ExpectValues(ResultsOf({"conv_transpose2d", {x, weight, bias}, {{"dilation", Ints{1, 2}}}})[0], {101, 110, 102, 120, 103, 130});
+}
+
+TEST(ConvTranspose, DecomposesAndDifferentiates) {
+  struct Case {
+    Shape x, weight;
+    Attrs attrs;
+  };
+  const std::vector<Case> cases = {
+      {{2, 3, 5, 4}, {3, 4, 3, 3}, {}},
+      {{1, 2, 3, 4}, {2, 3, 3, 2}, {{"stride", Ints{2}}, {"padding", Ints{1, 0}}, {"output_padding", Ints{1, 0}}}},
+      {{1, 3, 3, 2}, {3, 2, 2, 2}, {{"stride", Ints{2}}}},                                               // patches
+      {{1, 2, 3, 3}, {2, 2, 2, 3}, {{"stride", Ints{3, 2}}, {"dilation", Ints{2, 1}}, {"output_padding", Ints{2, 1}}}},
+      {{1, 4, 4, 3}, {4, 3, 3, 3}, {{"groups", int64_t{2}}, {"padding", Ints{1}}}},
+      {{1, 3, 4, 4}, {3, 1, 3, 3}, {{"groups", int64_t{3}}, {"stride", Ints{2}}, {"padding", Ints{1}}}},
+      {{1, 2, 3, 3}, {2, 2, 1, 1}, {{"dilation", Ints{3}}, {"output_padding", Ints{2, 1}}}},             // no tap reaches the last pixels
+      {{0, 2, 3, 3}, {2, 2, 2, 2}, {}},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(ToString(c.x) + " by " + ToString(c.weight));
+    const int64_t groups = c.attrs.contains("groups") ? Get<int64_t>(c.attrs, "groups") : 1;
+    ExpectAll({"conv_transpose2d", {F64(c.x, 1), F64(c.weight, 2), F64({c.weight[1] * groups}, 3)}, c.attrs});
+    ExpectGradients({"conv_transpose2d", {F64(c.x, 1), F64(c.weight, 2)}, c.attrs}, {1});
+  }
+}
+
+TEST(ConvTranspose, Errors) {
+  const HostTensor x = F64({1, 4, 5, 5}, 1), weight = F64({4, 2, 3, 3}, 2);
+  EXPECT_THAT(ErrorOf({"conv_transpose2d", {x, F64({2, 4, 3, 3}, 1)}}), HasSubstr("weight has shape [2, 4, 3, 3], expected [4, out_channels"));
+  EXPECT_THAT(ErrorOf({"conv_transpose2d", {x, weight}, {{"output_padding", Ints{1}}}}), HasSubstr("less than stride or dilation"));
+  EXPECT_THAT(ErrorOf({"conv_transpose2d", {x, weight}, {{"padding", Ints{4}}}}), HasSubstr("a result of -1 x -1"));
+  EXPECT_THAT(ErrorOf({"conv_transpose2d", {x, weight}, {{"stride", Ints{40}}}}), HasSubstr("phases"));
+  EXPECT_THAT(ErrorOf({"conv_transpose2d", {x, weight, F64({4}, 1)}}), HasSubstr("bias is f64[4], expected f64[2]"));
+}
+
 TEST(Conv, Errors) {
   const HostTensor x = F64({1, 4, 5, 5}, 1), weight = F64({2, 4, 3, 3}, 2);
   EXPECT_THAT(ErrorOf({"conv2d", {F64({4, 5, 5}, 1), weight}}), HasSubstr("[batch, channels, height, width]"));

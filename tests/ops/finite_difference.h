@@ -49,9 +49,4 @@ inline void ExpectGradients(const Graph& graph, const std::vector<HostTensor>& i
   ExpectDecomposes(joint, joint_inputs, 1e-10);
 }
 
-inline void ExpectGradients(const OpCase& op_case, double tolerance = 1e-6) {
-  const Graph graph = op_case.Build(DType::kF64);
-  ExpectGradients(graph, RandomInputs(graph, 3, op_case.low, op_case.high), tolerance);
-}
-
 }  // namespace athanor

@@ -32,31 +32,6 @@ inline HostTensor RandomTensor(const TensorDesc& desc, std::mt19937& random, dou
   return Tensor(desc.dtype, desc.shape, values);
 }
 
-// One op on inputs i0, i1, ...; its outputs are named y0, y1, ...
-struct OpCase {
-  std::string name;                                          // of the case
-  std::string op;
-  std::vector<TensorDesc> inputs;                            // kF32 stands for the floating-point dtype under test
-  Attrs attrs = {};
-  double low = -2, high = 2;                                 // range of the inputs' elements; integers are in [low, high)
-  bool differentiable = true;
-
-  Graph Build(DType dtype) const {
-    Graph graph(name);
-    std::vector<ValueId> values;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      TensorDesc desc = inputs[i];
-      if (desc.dtype == DType::kF32) desc.dtype = dtype;
-      values.push_back(graph.AddInput("i" + std::to_string(i), desc, IsFloat(desc.dtype)));
-    }
-    const std::vector<ValueId> outputs = graph.Add(op, values, attrs);
-    for (size_t i = 0; i < outputs.size(); ++i) graph.AddOutput("y" + std::to_string(i), outputs[i]);
-    return graph;
-  }
-
-  friend void PrintTo(const OpCase& op_case, std::ostream* stream) { *stream << op_case.name; }
-};
-
 inline std::vector<HostTensor> RandomInputs(const Graph& graph, unsigned seed = 1, double low = -2, double high = 2) {
   std::mt19937 random(seed);
   std::vector<HostTensor> inputs;

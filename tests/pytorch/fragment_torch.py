@@ -15,7 +15,7 @@ OF_TORCH = {"add", "sub", "mul", "div", "neg", "abs", "exp", "log", "sqrt", "rsq
             "softmax", "log_softmax"}
 OF_TENSOR = {"transpose", "flatten", "unsqueeze", "contiguous", "select", "narrow", "unbind", "split", "chunk"}
 OF_FUNCTIONAL = {"gelu", "silu", "linear", "conv2d", "embedding", "cross_entropy", "nll_loss",
-                 "mse_loss", "one_hot", "max_pool2d", "avg_pool2d", "unfold"}
+                 "mse_loss", "one_hot", "conv_transpose2d", "max_pool2d", "avg_pool2d", "unfold"}
 
 
 def _adamw(inputs: list[torch.Tensor], attrs: dict) -> list[torch.Tensor]:
@@ -105,6 +105,27 @@ def _kv_append(cache: torch.Tensor, entries: torch.Tensor, lengths: torch.Tensor
     return torch.stack(result)
 
 
+def philox(index: np.ndarray, seed: int, offset: int) -> np.ndarray:
+    """Philox4x32-10: word `index % 4` of counter `index / 4` of the stream `offset` under the key `seed`."""
+    low32 = np.uint64(0xFFFFFFFF)
+    block = index.astype(np.uint64) // np.uint64(4)
+    c = [block & low32, block >> np.uint64(32), np.full_like(block, offset & 0xFFFFFFFF), np.full_like(block, offset >> 32 & 0xFFFFFFFF)]
+    for r in range(10):
+        low, high = (np.uint64((seed >> shift) + r * step & 0xFFFFFFFF) for shift, step in ((0, 0x9E3779B9), (32, 0xBB67AE85)))
+        a, b = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
+        c = [b >> np.uint64(32) ^ c[1] ^ low, b & low32, a >> np.uint64(32) ^ c[3] ^ high, a & low32]
+    return np.choose(index % 4, c)
+
+
+def _dropout(x: torch.Tensor, seed: torch.Tensor, offset: torch.Tensor | int = 0, p: float = 0.5, training: bool = True) -> torch.Tensor:
+    """F.dropout with our mask."""
+    if p in (0, 1) or not training:
+        return F.dropout(x, p, training)
+    words = philox(np.arange(x.numel()), int(seed), int(offset)).reshape(tuple(x.shape))
+    mask = torch.from_numpy(words >= round(p * 2**32))
+    return (x.to(torch.float64) * mask / (1 - p)).to(x.dtype)
+
+
 def apply(op: str, inputs: list, attrs: dict):
     """One node: tensors, numbers and None in, a tensor or a sequence of tensors out."""
     if op in TENSOR_OPERANDS:
@@ -134,6 +155,7 @@ def apply(op: str, inputs: list, attrs: dict):
         "gather": lambda: torch.gather(inputs[0], attrs["dim"], inputs[1]),
         "cat": lambda: torch.cat(inputs, **attrs),
         "pad": lambda: F.pad(inputs[0], attrs["pad"], attrs.get("mode", "constant"), attrs.get("value", 0.0)),
+        "dropout": lambda: _dropout(*inputs, **attrs),
         "rope": lambda: _rope(*inputs, **attrs),
         "kv_append": lambda: _kv_append(*inputs),
         "batch_norm": lambda: _batch_norm(inputs, attrs),
