@@ -59,6 +59,15 @@ class CopyInserter {
            Invert(view.layout, result_.desc(view.root).elements()).has_value();
   }
 
+  // True when the producer of the value's root can write it where the value belongs: a scatter only rows as they are.
+  bool CanBePlaced(ValueId value, bool part) const {
+    if (!IsWholeRoot(value)) return false;
+    const ViewOf& view = views_[value];
+    const TensorDesc& root = result_.desc(view.root);
+    if (result_.node(result_.value(view.root).producer).op->kind != OpKind::kScatter) return true;
+    return !part && Coalesce(Invert(view.layout, root.elements())->dim(0)).size() <= 1;
+  }
+
   // One stride along each of the dimensions of a stored value, as windows and the rows of gathers need.
   bool HasPlainDims(ValueId value, const std::vector<int64_t>& dims) const {
     const ViewOf& view = views_[value];
@@ -73,7 +82,7 @@ class CopyInserter {
     for (ValueId input : node.inputs) inputs.push_back(input == kNone ? kNone : map_[input]);
     if (node.op->kind == OpKind::kConcat) {
       for (ValueId& input : inputs) {
-        if (!IsWholeRoot(input) || !placed_.insert(views_[input].root).second) input = Copy(input), placed_.insert(input);
+        if (!CanBePlaced(input, true) || !placed_.insert(views_[input].root).second) input = Copy(input), placed_.insert(input);
       }
     }
     const bool window = node.op->kind == OpKind::kWindow, gather = node.op->kind == OpKind::kGather;
@@ -107,7 +116,7 @@ class CopyInserter {
 
   void AddOutput(const NamedValue& output) {
     ValueId value = map_[output.value];
-    if (!IsWholeRoot(value) || !placed_.insert(views_[value].root).second) value = Copy(value), placed_.insert(value);
+    if (!CanBePlaced(value, false) || !placed_.insert(views_[value].root).second) value = Copy(value), placed_.insert(value);
     result_.AddOutput(output.name, value);
   }
 

@@ -116,6 +116,69 @@ ValueId Windows(Emit& emit, const ConvForm& form, ValueId x) {
   for (const Axis& axis : AxesOf(form)) slides.push_back({axis.out, axis.kernel, -axis.padding, axis.stride, axis.dilation});
   return emit.Window(x, 2, slides);
 }
+// --- depthwise: one channel by one kernel, a sum of shifted images -------------------------------------------------------
+//
+// There is nothing for a product to reuse but the kernel: each tap is a factor times the image as the tap sees it, and vectors
+// run along rows of pixels.
+
+constexpr int64_t kMostTaps = 64;                            // terms of one expression
+
+bool IsDepthwise(const ConvForm& form) {
+  return form.groups == form.channels && form.channels > 1 && form.kernel_h * form.kernel_w <= kMostTaps;
+}
+
+// What each tap (h, w) sees of `images` [N, C, H, W]: in the dtype of the arithmetic, for each result.
+ValueId Shifted(Emit& emit, ValueId images, const Emit::Slide& h, const Emit::Slide& w) {
+  const Shape shape = emit.shape(images);
+  const ValueId window = emit.Window(images, 2, {h, w});
+  return emit.Cast(emit.Reshape(window, {shape[0], shape[1], h.extent, w.extent}), ComputeType(emit.desc(images).dtype));
+}
+
+// `slide`, of which only kernel position k.
+Emit::Slide Only(const Emit::Slide& slide, int64_t k) { return {slide.extent, 1, slide.start + k * slide.dilation, slide.stride, 1}; }
+
+Emit::Slide SlideOf(const Axis& axis) { return {axis.out, axis.kernel, -axis.padding, axis.stride, axis.dilation}; }
+
+// The factors of one tap of weight [CO, 1, KH, KW] for channels that are factors of `shape`.
+ValueId TapWeight(Emit& emit, ValueId weight, int64_t h, int64_t w, const Shape& shape) {
+  const ValueId tap = emit.Slice(emit.Slice(weight, 2, h, h + 1), 3, w, w + 1);
+  return emit.Cast(emit.Reshape(tap, shape), ComputeType(emit.desc(weight).dtype));
+}
+
+ValueId DepthwiseConv(Emit& emit, const ConvForm& form, ValueId x, ValueId weight, ValueId bias) {
+  const auto [down, right] = AxesOf(form);
+  const int64_t multiple = form.out_channels / form.channels;
+  const DType dtype = emit.desc(x).dtype;
+  ValueId sum = bias == kNone ? kNone : emit.Cast(emit.Reshape(bias, {1, form.channels, multiple, 1, 1}), ComputeType(dtype));
+  for (int64_t h = 0; h < form.kernel_h; ++h) {
+    for (int64_t w = 0; w < form.kernel_w; ++w) {
+      const ValueId seen = emit.Reshape(Shifted(emit, x, Only(SlideOf(down), h), Only(SlideOf(right), w)),
+                                        {form.batch, form.channels, 1, form.out_height, form.out_width});
+      const ValueId term = emit.Mul(seen, TapWeight(emit, weight, h, w, {1, form.channels, multiple, 1, 1}));
+      sum = sum == kNone ? term : emit.Add(sum, term);
+    }
+  }
+  return emit.Cast(emit.Reshape(sum, {form.batch, form.out_channels, form.out_height, form.out_width}), dtype);
+}
+
+// The gradient of the weight: the sum over the pixels of dy times what each tap sees; along rows first, which all taps share.
+ValueId DepthwiseWeightGradient(Emit& emit, const ConvForm& form, ValueId x, ValueId dy) {
+  const auto [down, right] = AxesOf(form);
+  const int64_t multiple = form.out_channels / form.channels;
+  const DType dtype = emit.desc(x).dtype;
+  const ValueId g = emit.Cast(emit.Reshape(dy, {form.batch, form.channels, multiple, form.out_height, form.out_width}), ComputeType(dtype));
+  std::vector<ValueId> sums;
+  for (int64_t h = 0; h < form.kernel_h; ++h) {
+    for (int64_t w = 0; w < form.kernel_w; ++w) {
+      const ValueId seen = emit.Reshape(Shifted(emit, x, Only(SlideOf(down), h), Only(SlideOf(right), w)),
+                                        {form.batch, form.channels, 1, form.out_height, form.out_width});
+      sums.push_back(emit.Reshape(emit.Sum(emit.Mul(g, seen), {4}, false), {1, form.batch, form.out_channels, form.out_height}));
+    }
+  }
+  const ValueId taps = emit.Sum(emit.Cat(std::move(sums), 0), {1, 3}, false);              // [KH KW, CO]
+  return emit.Cast(emit.Reshape(emit.Transpose(taps), {form.out_channels, 1, form.kernel_h, form.kernel_w}), dtype);
+}
+
 // --- gradients -------------------------------------------------------------------------------------------------------
 
 // The input's gradient along one axis. Pixel i gets weight[k] * dy[o] from every o * stride + k * dilation - padding = i. Pixels with
@@ -147,6 +210,24 @@ ValueId PhaseWeight(Emit& emit, Graph& graph, ValueId weight, const Phase& h, co
   const ValueId part = emit.Permute(taps(taps(weight, 3, h), 4, w), {0, 2, 1, 3, 4});
   const Shape shape = emit.shape(part);
   return emit.Reshape(part, {shape[0], shape[1], shape[2] * shape[3] * shape[4]});
+}
+
+// The pixels of two phases: the sum over their taps, and over the results of a channel.
+ValueId DepthwisePhase(Emit& emit, const ConvForm& form, ValueId weight, ValueId dy, const Phase& h, const Phase& w) {
+  const int64_t multiple = form.out_channels / form.channels;
+  const DType dtype = emit.desc(dy).dtype;
+  ValueId sum = kNone;
+  for (int64_t i = 0; i < h.taps; ++i) {
+    for (int64_t j = 0; j < w.taps; ++j) {
+      const ValueId seen = emit.Reshape(Shifted(emit, dy, Only(h.slide, i), Only(w.slide, j)),
+                                        {form.batch, form.channels, multiple, h.slide.extent, w.slide.extent});
+      const ValueId factors = TapWeight(emit, weight, h.first + i * h.step, w.first + j * w.step, {1, form.channels, multiple, 1, 1});
+      const ValueId term = emit.Mul(seen, factors);
+      sum = sum == kNone ? term : emit.Add(sum, term);
+    }
+  }
+  const Shape images = {form.batch, form.channels, h.slide.extent, w.slide.extent};
+  return emit.Cast(multiple == 1 ? emit.Reshape(sum, images) : emit.Sum(sum, {2}, false), dtype);
 }
 
 // With few channels the windows of dy would be copied for hardly any arithmetic. Then the product comes first, for all taps
@@ -182,6 +263,7 @@ ValueId PhasedInputGradient(Emit& emit, Graph& graph, const ConvForm& form, Valu
   const bool few_channels = form.groups == 1 && form.channels < kFewChannels && form.out_channels >= kFewChannels;
   const ValueId taps = few_channels ? AllTaps(emit, form, weight, dy) : kNone;
   const auto [h, w] = AxesOf(form);
+  const ValueId kernels = weight;
   weight = emit.Reshape(weight, {form.groups, form.out_channels / form.groups, form.channels / form.groups, h.kernel, w.kernel});
   const int64_t rows = (h.size + h.stride - 1) / h.stride, columns = (w.size + w.stride - 1) / w.stride;
   const int64_t phases_h = std::min(h.stride, h.size), phases_w = std::min(w.stride, w.size);   // that have pixels
@@ -195,6 +277,8 @@ ValueId PhasedInputGradient(Emit& emit, Graph& graph, const ConvForm& form, Valu
         value = emit.Zeros(part);
       } else if (few_channels) {
         value = GatherTaps(emit, taps, down, right);
+      } else if (IsDepthwise(form)) {
+        value = DepthwisePhase(emit, form, kernels, dy, down, right);
       } else {
         value = Correlate(emit, PhaseWeight(emit, graph, weight, down, right), emit.Window(dy, 2, {down.slide, right.slide}), form);
       }
@@ -226,6 +310,7 @@ ValueId PixelWeightGradient(Emit& emit, const ConvForm& form, ValueId x, ValueId
 ValueId EmitConv(Graph& graph, const ConvForm& form, ValueId x, ValueId weight, ValueId bias) {
   Emit emit(graph);
   if (IsPatches(form)) return PatchConv(emit, form, x, weight, bias);
+  if (IsDepthwise(form)) return DepthwiseConv(emit, form, x, weight, bias);
   const int64_t depth = form.channels / form.groups * form.kernel_h * form.kernel_w;
   const ValueId rows = emit.Reshape(weight, {form.groups, form.out_channels / form.groups, depth});
   const ValueId y = Correlate(emit, rows, Windows(emit, form, x), form);
@@ -243,7 +328,8 @@ ValueId EmitConvInputGradient(Graph& graph, const ConvForm& form, ValueId weight
 
 ValueId EmitConvWeightGradient(Graph& graph, const ConvForm& form, ValueId x, ValueId dy) {
   Emit emit(graph);
-  return IsPatches(form) ? PatchWeightGradient(emit, form, x, dy) : PixelWeightGradient(emit, form, x, dy);
+  if (IsPatches(form)) return PatchWeightGradient(emit, form, x, dy);
+  return IsDepthwise(form) ? DepthwiseWeightGradient(emit, form, x, dy) : PixelWeightGradient(emit, form, x, dy);
 }
 
 }  // namespace athanor
