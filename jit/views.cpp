@@ -71,8 +71,11 @@ class CopyInserter {
   // One stride along each of the dimensions of a stored value, as windows and the rows of gathers need.
   bool HasPlainDims(ValueId value, const std::vector<int64_t>& dims) const {
     const ViewOf& view = views_[value];
-    return !result_.value(view.root).constant && std::all_of(dims.begin(), dims.end(), [&](int64_t d) {
-      return Coalesce(view.layout.dim(static_cast<int>(d))).size() <= 1;
+    const Value& root = result_.value(view.root);
+    std::optional<Layout> layout = view.layout;
+    if (!root.desc.strides.empty()) layout = Layout::Strided(root.desc.shape, root.desc.strides).Compose(view.layout);
+    return !root.constant && layout && std::all_of(dims.begin(), dims.end(), [&](int64_t d) {
+      return Coalesce(layout->dim(static_cast<int>(d))).size() <= 1;
     });
   }
 

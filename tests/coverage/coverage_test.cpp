@@ -94,13 +94,15 @@ TEST_P(Coverage, DecompositionEqualsReference) {
 TEST_P(Coverage, GradientsEqualFiniteDifferences) {
   const Graph graph = GetParam().Build(DType::kF64), joint = Joint(graph);
   if (joint.outputs().size() == graph.outputs().size() || GetParam().rounded) return;    // nothing to differentiate, or kinks at equal inputs
+  if (graph.desc(graph.outputs()[0].value).dtype != DType::kF64) return;                 // rounded
+  const bool first_only = GetParam().op == "batch_norm";                                 // running statistics are constants
   const std::vector<HostTensor> inputs = JointInputs(GetParam(), graph, joint), results = Interpret(joint, inputs);
   const auto loss = [&](const std::vector<HostTensor>& at) {
     double sum = 0;
     size_t weight = graph.inputs().size();
     for (const HostTensor& y : Interpret(graph, at)) {
       if (!IsFloat(y.desc().dtype)) continue;
-      for (int64_t e = 0; e < y.elements(); ++e) sum += y.Get(e) * inputs[weight].Get(e);
+      for (int64_t e = 0; e < y.elements() && !(first_only && weight > graph.inputs().size()); ++e) sum += y.Get(e) * inputs[weight].Get(e);
       ++weight;
     }
     return sum;
@@ -130,7 +132,8 @@ TEST(OpTable, HasEveryOp) {
   std::set<std::string_view> covered;
   for (const OpRow& row : OpTable()) covered.insert(row.op);
   for (const OpDef* op : AllOps()) {
-    EXPECT_TRUE(op->internal || covered.contains(op->name)) << op->name;
+    const bool framework = op->name.starts_with("flash_attention");                     // the same core ops: tests/ops/backward_test
+    EXPECT_TRUE(op->internal || framework || covered.contains(op->name)) << op->name;
   }
 }
 
