@@ -163,7 +163,7 @@ bool BodyEmitter::Uniform(const Digits& digits, int64_t begin) const {
 
 BodyEmitter::Access BodyEmitter::Address(const Operand& operand, int64_t begin) {
   Access access;
-  std::string offset = operand.map.offset() == 0 ? "" : std::to_string(operand.map.offset());
+  std::string offset;
   bool lanes = false;
   for (int d = 0; d < operand.map.rank(); ++d) {
     const Digits digits = Coalesce(operand.map.dim(d));
@@ -189,6 +189,10 @@ BodyEmitter::Access BodyEmitter::Address(const Operand& operand, int64_t begin) 
                 : access.stride == 1 ? Access::Kind::kUnit
                                      : Access::Kind::kStrided;
   access.pointer = fmt::format("a{}{}", operand.arg, offset.empty() ? "" : " + " + offset);
+  // Last, so that loads which differ in it alone share the rest.
+  if (const int64_t constant = operand.map.offset(); constant != 0) {
+    access.pointer += fmt::format(" {} {}", constant < 0 ? '-' : '+', std::abs(constant));
+  }
   return access;
 }
 

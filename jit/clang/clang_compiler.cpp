@@ -1,11 +1,11 @@
-// The compiler plugin. Generated C++ -> clang -> object code -> JITLink, ORC's linker -> Image.
+// The compiler plugin. Generated C++ -> clang -> IR -> Backend -> object code -> JITLink, ORC's linker -> Image.
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
-#include "jit/clang/llvm_headers.h"
+#include "jit/clang/backend.h"
 #include "jit/clang/image_linker.h"
+#include "jit/clang/llvm_headers.h"
 #include "jit/compiler.h"
 #include "ops/error.h"
 
@@ -14,7 +14,7 @@ namespace {
 
 std::vector<std::string> Arguments(const CpuTarget& cpu, const std::string& file) {
   std::vector<std::string> arguments = {
-      "-triple", "x86_64-unknown-linux-gnu", "-emit-obj", "-x", "c++", "-std=c++20", "-O2",
+      "-triple", "x86_64-unknown-linux-gnu", "-x", "c++", "-std=c++20", "-O2", "-disable-llvm-passes",
       "-target-cpu", "x86-64", "-mrelocation-model", "pic", "-pic-level", "2",
       // Contraction is wanted and deterministic; nothing else of fast math is.
       "-ffp-contract=fast", "-fno-rounding-math",
@@ -30,38 +30,33 @@ std::vector<std::string> Arguments(const CpuTarget& cpu, const std::string& file
   return arguments;
 }
 
-void InitializeX86() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    LLVMInitializeX86TargetInfo();
-    LLVMInitializeX86Target();
-    LLVMInitializeX86TargetMC();
-    LLVMInitializeX86AsmPrinter();
-    LLVMInitializeX86AsmParser();
-  });
-}
-
 class ClangCompiler final : public Compiler {
  public:
-  explicit ClangCompiler(const CpuTarget& cpu) : cpu_(cpu) { InitializeX86(); }
+  explicit ClangCompiler(const CpuTarget& cpu) : cpu_(cpu), backend_(cpu) {}
 
   Image Compile(const KernelSource& source, std::string_view name) override {
-    const llvm::SmallVector<char, 0> object = Run<clang::EmitObjAction>(source.text, name);
+    llvm::LLVMContext context;
+    const std::unique_ptr<llvm::Module> module = Parse(source.text, name, context);
+    backend_.Optimize(*module);
+    const llvm::SmallVector<char, 0> object = backend_.Emit(*module, llvm::CodeGenFileType::ObjectFile);
     return LinkImage(llvm::StringRef(object.data(), object.size()), std::string(name));
   }
 
   Listing List(const KernelSource& source, std::string_view name) override {
+    llvm::LLVMContext context;
+    const std::unique_ptr<llvm::Module> module = Parse(source.text, name, context);
+    backend_.Optimize(*module);
     Listing listing;
-    const auto ir = Run<clang::EmitLLVMAction>(source.text, name);
-    const auto assembly = Run<clang::EmitAssemblyAction>(source.text, name);
-    listing.llvm_ir.assign(ir.begin(), ir.end());
+    llvm::raw_string_ostream ir(listing.llvm_ir);
+    module->print(ir, nullptr);
+    const auto assembly = backend_.Emit(*module, llvm::CodeGenFileType::AssemblyFile);
     listing.assembly.assign(assembly.begin(), assembly.end());
     return listing;
   }
 
  private:
-  template <typename Action>
-  llvm::SmallVector<char, 0> Run(const std::string& text, std::string_view name) const {
+  // Unoptimised IR.
+  std::unique_ptr<llvm::Module> Parse(const std::string& text, std::string_view name, llvm::LLVMContext& context) const {
     const std::string file = std::string(name) + ".cpp";
     const std::vector<std::string> arguments = Arguments(cpu_, file);
     std::vector<const char*> pointers;
@@ -79,17 +74,15 @@ class ClangCompiler final : public Compiler {
     compiler.setVerboseOutputStream(message_stream);         // "1 error generated." belongs to the message, not to stderr
     compiler.getPreprocessorOpts().addRemappedFile(file, llvm::MemoryBuffer::getMemBuffer(text, file).release());
 
-    llvm::SmallVector<char, 0> output;
-    compiler.setOutputStream(std::make_unique<llvm::raw_svector_ostream>(output));
-    llvm::LLVMContext context;
-    Action action(&context);
+    clang::EmitLLVMOnlyAction action(&context);
     if (!compiler.ExecuteAction(action)) {
       throw InternalError(fmt::format("generated source of kernel {} does not compile:\n{}", name, message_stream.str()));
     }
-    return output;
+    return action.takeModule();
   }
 
   CpuTarget cpu_;
+  Backend backend_;
 };
 
 }  // namespace

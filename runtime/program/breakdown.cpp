@@ -108,8 +108,10 @@ void Breakdown(const Arguments& a) {
   const std::vector<double> times = KernelTimes(graph, *executable);
   const Report& report = executable->report();
   Amounts flops = {}, ms = {};
+  nlohmann::ordered_json each = nlohmann::ordered_json::array();
   for (size_t i = 0; i < times.size(); ++i) {
     const Class kind = ClassOf(report.kernels[i], graph);
+    each.push_back({{"skeleton", report.kernels[i].skeleton}, {"class", kNames[kind]}, {"flops", report.kernels[i].flops}, {"ms", times[i]}});
     flops[kind] += report.kernels[i].flops;
     ms[kind] += times[i];
   }
@@ -118,7 +120,7 @@ void Breakdown(const Arguments& a) {
   if (a.json) {
     const nlohmann::ordered_json document = {{"fragment", forward.name()}, {"grad", a.grad}, {"fused", !a.unfused}, {"threads", report.threads},
                                              {"kernels", report.kernels.size()}, {"distinct_kernels", report.distinct_kernels}, {"load_ms", report.load_ms},
-                                             {"total_flops", Total(flops)}, {"total_ms", Total(ms)}, {"flops", Shares(flops)}, {"time", Shares(ms)}};
+                                             {"total_flops", Total(flops)}, {"total_ms", Total(ms)}, {"flops", Shares(flops)}, {"time", Shares(ms)}, {"each", each}};
     fmt::print("{}\n", document.dump(1));
     return;
   }
