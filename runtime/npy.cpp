@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "ops/error.h"
+#include "runtime/replace_file.h"
 #include "runtime/strided_copy.h"
 
 namespace athanor {
@@ -225,12 +226,12 @@ void WriteNpy(const std::string& path, const HostTensor& tensor) {
   header += '\n';
   ATHANOR_CHECK(header.size() <= UINT16_MAX);
   const auto length = static_cast<uint16_t>(header.size());
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(kMagic.data(), static_cast<std::streamsize>(kMagic.size()));
-  file.write("\x01\x00", 2).write(reinterpret_cast<const char*>(&length), 2);
-  file.write(header.data(), static_cast<std::streamsize>(header.size()));
-  file.write(reinterpret_cast<const char*>(tensor.data()), tensor.bytes());
-  if (!file.flush()) Fail("{}: can't be written: {}", path, std::strerror(errno));
+  ReplaceFile(path, [&](std::ostream& file) {
+    file.write(kMagic.data(), static_cast<std::streamsize>(kMagic.size()));
+    file.write("\x01\x00", 2).write(reinterpret_cast<const char*>(&length), 2);
+    file.write(header.data(), static_cast<std::streamsize>(header.size()));
+    file.write(reinterpret_cast<const char*>(tensor.data()), tensor.bytes());
+  });
 }
 
 }  // namespace athanor

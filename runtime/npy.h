@@ -12,7 +12,7 @@ namespace athanor {
 // Reads an array that must have the dtype and shape of `expected` (its strides do not matter): row-major or Fortran order,
 // nothing behind the last element. Integers beyond 2^53 are refused, since HostTensor could not show them exactly.
 HostTensor ReadNpy(const std::string& path, const TensorDesc& expected);
-// Writes version 1.0, row-major.
+// Writes version 1.0, row-major, as a whole or not at all.
 void WriteNpy(const std::string& path, const HostTensor& tensor);
 
 }  // namespace athanor

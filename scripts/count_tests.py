@@ -1,8 +1,7 @@
-"""Prints "N passed, N failed, N skipped" from a JUnit file. usage: count_tests.py FILE"""
+"""Prints "N passed, N failed, N skipped", the sum over JUnit files. usage: count_tests.py FILE..."""
 import sys
 import xml.etree.ElementTree as tree
 
-suite = tree.parse(sys.argv[1]).getroot()
-total, failed, skipped = (int(suite.get(name)) for name in ("tests", "failures", "skipped"))
-disabled = int(suite.get("disabled", 0))
+suites = [tree.parse(path).getroot() for path in sys.argv[1:]]
+total, failed, skipped, disabled = (sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "failures", "skipped", "disabled"))
 print(f"{total - failed - skipped - disabled} passed, {failed} failed, {skipped + disabled} skipped")
