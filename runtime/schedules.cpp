@@ -4,12 +4,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <span>
 
 #include "jit/kernel_source.h"
 #include "ops/error.h"
 #include "runtime/log.h"
+#include "runtime/worker_pool.h"
 #include "tuner/search_space.h"
 #include "tuner/tuner.h"
 
@@ -17,7 +19,7 @@ namespace athanor {
 namespace {
 
 // Changes whenever old schedules stop being comparable: new fields, other meanings.
-constexpr std::string_view kSpaceVersion = "2";
+constexpr std::string_view kSpaceVersion = "3";
 
 std::optional<Schedule> Known(const KernelPlan& plan, const CpuTarget& cpu, const CacheKey& key, Cache& cache) {
   const auto bytes = cache.Get(key);
@@ -39,16 +41,27 @@ double Weight(const KernelPlan& plan) { return std::max(plan.flops * 1e-2, plan.
 void TuneUnknown(const Program& program, const ScheduleChoice& choice, const std::map<std::string, std::vector<size_t>>& unknown, Cache& cache,
                  std::vector<Schedule>* schedules) {
   double total = 0;
-  for (const auto& [structure, kernels] : unknown) total += Weight(program.kernels[kernels[0]]) * static_cast<double>(kernels.size());
+  std::vector<std::pair<double, std::vector<size_t>>> order;  // by time x launches, the heaviest first; ties in the order of the map
+  for (const auto& [structure, kernels] : unknown) {
+    order.emplace_back(Weight(program.kernels[kernels[0]]) * static_cast<double>(kernels.size()), kernels);
+    total += order.back().first;
+  }
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  const std::shared_ptr<WorkerPool> pool = SharedWorkerPool(choice.threads);
+  const TuneWorkers workers{choice.threads, [&](int64_t tasks, TuneWorkers::TaskFn* run, void* context) { pool->ParallelFor(tasks, run, context); }};
   TuneProgress progress;
   progress.total = static_cast<int>(unknown.size());
-  for (const auto& [structure, kernels] : unknown) {
+  const auto start = std::chrono::steady_clock::now();
+  for (const auto& [weight, kernels] : order) {
     const KernelPlan& plan = program.kernels[kernels[0]];
-    const double seconds = choice.budget_seconds * Weight(plan) * static_cast<double>(kernels.size()) / total;
-    const TuneResult result = Tune(plan, SearchSpace(plan, choice.cpu), choice.cpu, choice.compiler(), seconds, GenerateCpp);
+    // What a kernel did not need goes to those that follow.
+    const double spent = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = std::max(0.0, choice.budget_seconds - spent) * weight / total;
+    total -= weight;
+    const TuneResult result = Tune(plan, SearchSpace(plan, choice.cpu), choice.cpu, choice.compiler(), seconds, GenerateCpp, workers);
     for (const std::string& bad : result.quarantined) LogWarning(fmt::format("tuning: quarantined {}", bad));
     const std::string text = ToString(result.best);
-    cache.Put(ScheduleKey(plan, choice.cpu, choice.threads), std::as_bytes(std::span(text)));
+    if (result.measured > 0) cache.Put(ScheduleKey(plan, choice.cpu, choice.threads), std::as_bytes(std::span(text)));
     for (size_t kernel : kernels) (*schedules)[kernel] = result.best;
     ++progress.done;
     progress.kernel = fmt::format("{}: {}", Name(plan.skeleton), fmt::join(plan.nodes, ", "));
