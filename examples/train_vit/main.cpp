@@ -11,7 +11,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "examples/train_vit/report.h"
+#include "examples/common/report.h"
 #include "examples/train_vit/trainer.h"
 #include "jit/plan_builder.h"
 #include "ops/decompose.h"
@@ -101,7 +101,7 @@ int Train(const Arguments& a) {
   std::vector<double> step_ms;
   double first_step_ms = 0;
   std::signal(SIGINT, OnInterrupt);
-  Progress progress(first, trainer.total_steps(), VitConfig().batch);
+  Progress progress(first, trainer.total_steps(), VitConfig().batch, "images");
   while (trainer.done() < last && !interrupted) {
     const double begin = Now();
     losses.push_back(trainer.Step());

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/common/training_step.h"
 #include "examples/train_vit/dataset.h"
 #include "examples/train_vit/model.h"
 #include "ops/host_tensor.h"

@@ -1,4 +1,4 @@
-#include "examples/train_vit/report.h"
+#include "examples/common/report.h"
 
 #include <fmt/core.h>
 #include <unistd.h>
@@ -48,8 +48,8 @@ std::string TimeByKind(const athanor::Report& report) {
   return text;
 }
 
-Progress::Progress(int64_t first, int64_t total, int64_t images_per_step)
-    : first_(first), total_(total), images_per_step_(images_per_step), terminal_(isatty(STDOUT_FILENO)), start_(Now()) {}
+Progress::Progress(int64_t first, int64_t total, int64_t items_per_step, std::string items)
+    : first_(first), total_(total), items_per_step_(items_per_step), items_(std::move(items)), terminal_(isatty(STDOUT_FILENO)), start_(Now()) {}
 
 void Progress::Show(int64_t done, float loss) {
   loss_ = loss_ == 0 ? loss : loss_ + 0.05 * (loss - loss_);
@@ -58,8 +58,8 @@ void Progress::Show(int64_t done, float loss) {
   shown_ = now;
   const double seconds = std::max(now - start_, 1e-9), rate = static_cast<double>(done - first_) / seconds;
   const int filled = static_cast<int>(30 * done / std::max<int64_t>(total_, 1));
-  fmt::print("{}[{}{}] {}/{}  loss {:.4f}  {:.0f} images/s  {:.0f} s left{}", terminal_ ? "\r" : "", std::string(filled, '#'), std::string(30 - filled, '.'),
-             done, total_, loss_, rate * static_cast<double>(images_per_step_), static_cast<double>(total_ - done) / std::max(rate, 1e-9), terminal_ ? "   " : "\n");
+  fmt::print("{}[{}{}] {}/{}  loss {:.4f}  {:.0f} {}/s  {:.0f} s left{}", terminal_ ? "\r" : "", std::string(filled, '#'), std::string(30 - filled, '.'),
+             done, total_, loss_, rate * static_cast<double>(items_per_step_), items_, static_cast<double>(total_ - done) / std::max(rate, 1e-9), terminal_ ? "   " : "\n");
   std::fflush(stdout);
 }
 

@@ -14,12 +14,13 @@ std::string TimeByKind(const athanor::Report& report);
 // A line that is overwritten on a terminal, and printed now and then elsewhere.
 class Progress {
  public:
-  Progress(int64_t first, int64_t total, int64_t images_per_step);
+  Progress(int64_t first, int64_t total, int64_t items_per_step, std::string items);
   void Show(int64_t done, float loss);
   void Finish();
 
  private:
-  int64_t first_, total_, images_per_step_;
+  int64_t first_, total_, items_per_step_;
+  std::string items_;
   bool terminal_;
   double start_, shown_ = 0, loss_ = 0;
 };
