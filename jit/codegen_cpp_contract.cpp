@@ -178,8 +178,8 @@ class ContractGenerator {
   }
 
   static constexpr int64_t kCombinedRows = 16;               // of C that one task of the combine phase finishes
-  static constexpr int64_t kRareTiles = 8;                             // one in so many, or fewer
-constexpr int64_t kFetchSteps = 48;                 // of k: shorter products are over before memory answers
+  static constexpr int64_t kRareTiles = 8;                   // one in so many, or fewer
+  static constexpr int64_t kFetchSteps = 48;                 // of k: shorter products are over before memory answers
   // Rows of A that one task of the pack phase copies. Windows are read in long runs across the rows.
   int64_t PackRows() const { return a_.windows() ? 256 : 64; }
   static constexpr int64_t kPackElements = 1 << 15;          // about so many of B
