@@ -78,6 +78,9 @@ std::string ToString(const Operand& operand) {
   if (operand.row >= 0) text += fmt::format(" + e{} * {} of {}", operand.row, operand.row_stride, operand.row_count);
   for (const Bound& bound : operand.bounds) text += fmt::format(" if 0 <= {} < {}", ToString(bound.coordinate), bound.extent);
   if (!operand.bounds.empty()) text += fmt::format(" else {}", operand.fill);
+  for (const Piece& piece : operand.pieces) {
+    text += fmt::format(", arg{} {} where {} >= {}", piece.arg, ToString(piece.map), ToString(operand.coordinate), piece.begin);
+  }
   return text;
 }
 
@@ -89,7 +92,8 @@ std::string ToString(const Body& body) {
   }
   for (const Store& store : body.stores) {
     text += fmt::format("store e{} -> {}", store.expr, ToString(store.operand));
-    text += store.end < 0 ? "\n" : fmt::format(" [{}, {})\n", store.begin, store.end);
+    if (store.end >= 0) text += fmt::format(" [{}, {})", store.begin, store.end);
+    text += store.along < 0 ? "\n" : fmt::format(" along {}\n", store.along);
   }
   return text;
 }

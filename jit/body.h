@@ -19,19 +19,21 @@ struct Bound {
   bool operator==(const Bound&) const = default;
 };
 
+// A part of a tensor that lies in several places: from `begin` on, an index is looked up in argument `arg`, through `map`.
+struct Piece {
+  int64_t begin = 0;
+  int arg = 0;
+  Layout map;
+  bool operator==(const Piece&) const = default;
+};
+
 // How a kernel argument is addressed from an iteration space. map.rank() is the space's rank. When `row` is set the access is
 // a gather: the i64 expression `row` picks a row, and the address is map + row * row_stride (0 <= row < row_count holds by contract
 // with the caller: the runtime checks indices before the launch).
 struct Operand {
-  // Applies `fn` to the access map and to the maps of the bounds.
-  void ForEachMap(const auto& fn) {
-    fn(map);
-    for (Bound& bound : bounds) fn(bound.coordinate);
-  }
-  void ForEachMap(const auto& fn) const {
-    fn(map);
-    for (const Bound& bound : bounds) fn(bound.coordinate);
-  }
+  // Applies `fn` to the access map and to the maps of the bounds and pieces.
+  void ForEachMap(const auto& fn) { ForEachMapOf(*this, fn); }
+  void ForEachMap(const auto& fn) const { ForEachMapOf(*this, fn); }
 
   int arg = 0;                                               // index in KernelPlan::args
   Layout map;
@@ -40,7 +42,19 @@ struct Operand {
   int64_t row_count = 0;
   std::vector<Bound> bounds;                                 // loads only; where one does not hold, the value is `fill`
   double fill = 0;
+  // Loads only, with neither `row` nor bounds: the pieces behind the first one, which is `arg` and `map`, in increasing order of `begin`.
+  // The last one whose `begin` is not beyond the coordinate counts. A concatenation is read in place so.
+  std::vector<Piece> pieces;
+  Layout coordinate;                                         // a separable function of the index; with pieces only
   bool operator==(const Operand&) const = default;
+
+ private:
+  static void ForEachMapOf(auto& operand, const auto& fn) {
+    fn(operand.map);
+    for (auto& bound : operand.bounds) fn(bound.coordinate);
+    for (auto& piece : operand.pieces) fn(piece.map);
+    if (!operand.pieces.empty()) fn(operand.coordinate);
+  }
 };
 
 // One scalar expression at each point of an iteration space.
@@ -69,9 +83,12 @@ struct Expr {
 struct Store {
   int expr = -1;
   Operand operand;
-  int64_t begin = 0;                                         // only indices of the last dimension in [begin, end) are written,
-  int64_t end = -1;                                          // addressed by index - begin; -1: the whole extent
+  int64_t begin = 0;                                         // only indices of one dimension in [begin, end) are written, addressed by
+  int64_t end = -1;                                          // index - begin; -1: the whole extent
+  int along = -1;                                            // that dimension; -1: the last one
   bool operator==(const Store&) const = default;
+
+  bool HasRange(int dim, int rank) const { return end >= 0 && (along < 0 ? rank - 1 : along) == dim; }
 };
 
 // Expressions woven around loops over one iteration space: nodes in topological order, loaded operands, stores.

@@ -26,8 +26,8 @@ int BodyBuilder::AddExpr(const Expr& expr) {
   return static_cast<int>(body_.exprs.size()) - 1;
 }
 
-void BodyBuilder::AddStore(int expr, Operand operand, int64_t begin, int64_t end) {
-  body_.stores.push_back({expr, std::move(operand), begin, end});
+void BodyBuilder::AddStore(int expr, Operand operand, int64_t begin, int64_t end, int along) {
+  body_.stores.push_back({expr, std::move(operand), begin, end, along});
 }
 
 // `layout` (of a value) addressed through `map`; asks to store `blocked` when that has no separable form.
@@ -80,6 +80,7 @@ int BodyBuilder::ReadNode(NodeId id, const Layout& map) {
       case OpKind::kRandom: return Random(id, map);
       case OpKind::kGather: return Gather(id, map);
       case OpKind::kWindow: return Window(id, map);
+      case OpKind::kConcat: return Pieces(id, map);
       default: throw NeedsStorage{node.outputs[0]};
     }
   } catch (const NeedsStorage& blocked) {
@@ -272,6 +273,41 @@ int BodyBuilder::Window(NodeId id, const Layout& map) {
     operand.bounds.push_back({windowed([&](int d) { return d == dims[w] ? Digits{{size + 1, 1}} : Digits{{in.shape[d], 0}}; }, 0), size});
   }
   return AddLoad(std::move(operand), in.dtype);
+}
+
+// A concatenation that nobody stores. The parts' access maps are taken over the whole's index space, moved to where each begins.
+int BodyBuilder::Pieces(NodeId id, const Layout& map) {
+  const Node& node = context_.graph.node(id);
+  const ValueId result = node.outputs[0];
+  const TensorDesc& whole = context_.graph.desc(result);
+  const int64_t attr = Get<int64_t>(node.attrs, "dim");
+  const int along = static_cast<int>(attr < 0 ? attr + whole.rank() : attr);
+  Operand operand;
+  int64_t begin = 0;
+  for (ValueId part : node.inputs) {
+    const ViewOf& view = context_.views[part];
+    const Storage stored = context_.storage(view.root);
+    const Layout base = Through(stored.layout, view.layout, view.root);
+    std::vector<Digits> space = base.dims();
+    Digits digits = Coalesce(space[along]);
+    if (digits.empty()) digits = {{1, 0}};
+    const int64_t below = Extent(digits) / digits.back().extent;   // what the highest digit counts
+    if (begin % below != 0 || whole.shape[along] % below != 0) throw NeedsStorage{result};
+    digits.back().extent = whole.shape[along] / below;
+    space[along] = digits;
+    const Layout moved(base.offset() - begin / below * digits.back().stride, std::move(space));
+    const Piece piece{begin, context_.arg(stored.buffer), Through(moved, map, result)};
+    if (begin == 0) {
+      operand.arg = piece.arg, operand.map = piece.map;
+    } else {
+      operand.pieces.push_back(piece);
+    }
+    begin += context_.graph.desc(part).shape[along];
+  }
+  std::vector<int64_t> strides(whole.rank(), 0);
+  strides[along] = 1;
+  operand.coordinate = Through(Layout::Strided(whole.shape, strides), map, result);
+  return AddLoad(std::move(operand), whole.dtype);
 }
 
 int BodyBuilder::AddLoad(Operand operand, DType dtype) {

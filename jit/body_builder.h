@@ -42,7 +42,7 @@ class BodyBuilder {
   // The expression of `value` at `map`: iteration space -> flat row-major index of `value`. Equal requests share a node.
   int Read(ValueId value, const Layout& map);
   int AddExpr(const Expr& expr);
-  void AddStore(int expr, Operand operand, int64_t begin = 0, int64_t end = -1);
+  void AddStore(int expr, Operand operand, int64_t begin = 0, int64_t end = -1, int along = -1);
   Layout Identity() const { return Layout::Contiguous(body_.extents); }
   const Body& body() const { return body_; }
   Body Take() { return std::move(body_); }
@@ -60,6 +60,7 @@ class BodyBuilder {
   int AddConstant(double value, DType dtype);
   int Gather(NodeId node, const Layout& map);
   int Window(NodeId node, const Layout& map);
+  int Pieces(NodeId node, const Layout& map);
   int AddLoad(Operand operand, DType dtype);
   int Load(ValueId root, const Layout& map);
   Layout Through(const Layout& layout, const Layout& map, ValueId blocked) const;

@@ -161,14 +161,15 @@ bool BodyEmitter::Uniform(const Digits& digits, int64_t begin) const {
   return digits.size() <= 1 || (digits[0].extent % lanes == 0 && state_.multiple % lanes == 0 && begin % lanes == 0);
 }
 
-BodyEmitter::Access BodyEmitter::Address(const Operand& operand, int64_t begin) {
+BodyEmitter::Access BodyEmitter::Address(const Operand& operand, int64_t begin, int ranged) {
+  if (!operand.pieces.empty()) return PiecedAddress(operand);
   Access access;
   std::string offset;
   bool lanes = false;
   for (int d = 0; d < operand.map.rank(); ++d) {
     const Digits digits = Coalesce(operand.map.dim(d));
     std::string index = state_.index[d];
-    const int64_t first = d == operand.map.rank() - 1 ? begin : 0;
+    const int64_t first = d == ranged ? begin : 0;
     if (first != 0) index = fmt::format("({} - {})", index, first);
     if (d == state_.vector_dim && !Uniform(digits, first)) {
       lanes = true;
@@ -193,6 +194,53 @@ BodyEmitter::Access BodyEmitter::Address(const Operand& operand, int64_t begin) 
   if (const int64_t constant = operand.map.offset(); constant != 0) {
     access.pointer += fmt::format(" {} {}", constant < 0 ? '-' : '+', std::abs(constant));
   }
+  return access;
+}
+
+bool BodyEmitter::WithinPiece(const Operand& operand) const {
+  if (state_.vector_dim < 0 || !StrideVaries(operand.coordinate.dim(state_.vector_dim))) return true;
+  const int lanes = prelude_->lanes();
+  const auto whole = [&](int64_t steps) { return steps % lanes == 0; };
+  const Digits along = Coalesce(operand.coordinate.dim(state_.vector_dim));
+  if (along[0].stride != 1 || (along.size() > 1 && !whole(along[0].extent)) || !whole(state_.multiple)) return false;
+  for (int d = 0; d < operand.coordinate.rank(); ++d) {
+    for (const Digit& digit : operand.coordinate.dim(d)) {
+      const bool lowest = d == state_.vector_dim && digit.stride == 1;
+      if (digit.extent > 1 && !lowest && !whole(digit.stride)) return false;
+    }
+  }
+  return whole(operand.coordinate.offset()) &&
+         std::all_of(operand.pieces.begin(), operand.pieces.end(), [&](const Piece& piece) { return whole(piece.begin); });
+}
+
+BodyEmitter::Access BodyEmitter::AddressOf(int arg, const Layout& map, bool by_lanes) {
+  Operand plain;
+  plain.arg = arg, plain.map = map;
+  if (!by_lanes) return Address(plain);
+  const int dim = std::exchange(state_.vector_dim, -1);
+  const std::string index = std::exchange(state_.index[dim], fmt::format("({} + l)", state_.index[dim]));
+  Access access = Address(plain);
+  access.kind = Access::Kind::kLanes;
+  state_.vector_dim = dim, state_.index[dim] = index;
+  return access;
+}
+
+// The first piece whose end is not reached. Where lanes may differ, or steps do, each lane looks for itself.
+BodyEmitter::Access BodyEmitter::PiecedAddress(const Operand& operand) {
+  Access access = AddressOf(operand.arg, operand.map, false);
+  bool by_lanes = !WithinPiece(operand) || access.kind == Access::Kind::kLanes;
+  for (const Piece& piece : operand.pieces) {
+    const Access other = AddressOf(piece.arg, piece.map, false);
+    by_lanes |= other.kind != access.kind || other.stride != access.stride;
+  }
+  if (by_lanes) access = AddressOf(operand.arg, operand.map, true);
+  const std::string coordinate = Coordinate(operand.coordinate, by_lanes);
+  std::string text;
+  for (const Piece& piece : operand.pieces) {
+    text += fmt::format("{} < {} ? {} : ", coordinate, piece.begin, access.pointer);
+    access.pointer = AddressOf(piece.arg, piece.map, by_lanes).pointer;
+  }
+  access.pointer = fmt::format("({}{})", text, access.pointer);
   return access;
 }
 
@@ -309,17 +357,17 @@ void BodyEmitter::EmitStores(bool streaming) {
 }
 
 void BodyEmitter::EmitStore(const Store& store, bool check, bool streaming) {
-  const int last = body_.rank() - 1;
-  if (check && store.end >= 0 && store.begin == 0 && store.end == body_.extents[last]) check = false;
-  if (!check || store.end < 0) return StoreValue(store, Address(store.operand, store.end < 0 ? 0 : store.begin), streaming);
+  const int last = body_.rank() - 1, ranged = store.along < 0 ? last : store.along;
+  const bool whole = store.end < 0 || (store.begin == 0 && store.end == body_.extents[ranged]);
+  if (whole || (!check && ranged == last)) return StoreValue(store, Address(store.operand, whole ? 0 : store.begin, ranged), streaming);
   const int lanes = prelude_->lanes();
   const bool whole_vectors =
-      store.begin % lanes == 0 && state_.multiple % lanes == 0 && (store.end % lanes == 0 || store.end == body_.extents[last]);
-  const std::string& index = state_.index[last];
-  if (state_.vector_dim != last || whole_vectors) {
+      store.begin % lanes == 0 && state_.multiple % lanes == 0 && (store.end % lanes == 0 || store.end == body_.extents[ranged]);
+  const std::string& index = state_.index[ranged];
+  if (state_.vector_dim != ranged || whole_vectors) {
     out_->Open("if ({0} >= {1} && {0} < {2})", index, store.begin, store.end);
     Push();
-    StoreValue(store, Address(store.operand, store.begin), streaming);
+    StoreValue(store, Address(store.operand, store.begin, ranged), streaming);
     Pop();
     out_->Close();
     return;
@@ -330,7 +378,7 @@ void BodyEmitter::EmitStore(const Store& store, bool check, bool streaming) {
   const std::string value =
       Widen({Convert(Vector(store.expr), body_.exprs[store.expr].dtype, args_[store.operand.arg].dtype, true), true},
             args_[store.operand.arg].dtype);
-  const Access access = Address(store.operand, store.begin);
+  const Access access = Address(store.operand, store.begin, ranged);
   const DType memory = args_[store.operand.arg].dtype;
   const std::string name = NewName(store.expr);
   out_->Line("const {} {} = {};", VectorType(memory), name, value);

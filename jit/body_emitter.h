@@ -51,7 +51,7 @@ class BodyEmitter {
   std::string Pointer(const Operand& operand);
   // Computes now whatever the roots need that varies along known indices only.
   void Hoist(std::span<const int> roots);
-  // With `check`, writes only indices inside the store's range.
+  // Writes only indices inside the store's range. Without `check` those of the last dimension are known to be.
   void EmitStore(const Store& store, bool check = true, bool streaming = false);
   void EmitStores(bool streaming = false);  // all of the body's
 
@@ -72,7 +72,10 @@ class BodyEmitter {
     std::string pointer;  // kLanes: of lane `l`
     int64_t stride = 0;
   };
-  Access Address(const Operand& operand, int64_t begin = 0);
+  Access Address(const Operand& operand, int64_t begin = 0, int ranged = -1);  // `begin` counts along dimension `ranged`
+  Access AddressOf(int arg, const Layout& map, bool by_lanes);
+  Access PiecedAddress(const Operand& operand);
+  bool WithinPiece(const Operand& operand) const;           // all lanes lie within one piece
   std::string OffsetText(const Digits& digits, const std::string& index);
   bool Uniform(const Digits& digits, int64_t begin) const;  // all lanes lie within digit 0
   std::string Lanes() const;                                // number of live lanes

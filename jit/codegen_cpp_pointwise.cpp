@@ -20,7 +20,7 @@ struct Space {
 bool Transposable(const Body& body, const Expr& expr, const std::vector<KernelArg>& args, int lanes, const CpuTarget& cpu) {
   if (expr.kind != Expr::Kind::kLoad) return false;
   const Operand& operand = body.operands[expr.operand];
-  return operand.row < 0 && expr.dtype == args[operand.arg].dtype && (expr.dtype == DType::kF32 || expr.dtype == DType::kF64) &&
+  return operand.row < 0 && operand.pieces.empty() && expr.dtype == args[operand.arg].dtype && (expr.dtype == DType::kF32 || expr.dtype == DType::kF64) &&
          SizeOf(expr.dtype) * lanes == cpu.vector_bytes();
 }
 

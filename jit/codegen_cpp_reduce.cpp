@@ -293,7 +293,7 @@ void ReduceGenerator::WritePoint(const Pass& pass, const std::string& index, con
 void ReduceGenerator::WritePrefetch(const std::string& index) {
   for (const Operand& operand : body_.operands) {
     const auto row = StrideAlong(operand.map, 0), col = StrideAlong(operand.map, 1);
-    if (operand.row >= 0 || !row || *row == 0 || col != 1) continue;
+    if (operand.row >= 0 || !operand.pieces.empty() || !row || *row == 0 || col != 1) continue;
     out_.Line("__builtin_prefetch(a{} + (i0 + 1) * {} + {} + {}, 0, 2);", operand.arg, *row, index, operand.map.offset());
   }
 }

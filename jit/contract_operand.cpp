@@ -47,7 +47,7 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
   addressable_ = body.operands[main_operand_].row < 0 && body.operands[main_operand_].bounds.empty();
   across_contiguous_ = !windows_ && FirstStride(map.dim(across)) == 1 && FirstStride(map.dim(k)) != 1;
   const Expr& expr = body.exprs[result];
-  in_place_ = expr.kind == Expr::Kind::kLoad && addressable_ && ValueType(expr.dtype) == expr.dtype &&
+  in_place_ = expr.kind == Expr::Kind::kLoad && addressable_ && body.operands[main_operand_].pieces.empty() && ValueType(expr.dtype) == expr.dtype &&
               args[body.operands[expr.operand].arg].dtype == expr.dtype;
   for (int d = 0; d < 3; ++d) {
     const Digits digits = Coalesce(map.dim(d));
@@ -59,7 +59,7 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
 bool StoresAlongRows(const ContractPlan& contract) {
   const std::vector<Store>& stores = contract.epilogue.stores;
   return contract.m >= kShortest && contract.n >= kShortest && std::all_of(stores.begin(), stores.end(), [](const Store& store) {
-    return FirstStride(store.operand.map.dim(1)) == 1 && FirstStride(store.operand.map.dim(2)) != 1;
+    return !store.HasRange(1, 3) && FirstStride(store.operand.map.dim(1)) == 1 && FirstStride(store.operand.map.dim(2)) != 1;
   });
 }
 

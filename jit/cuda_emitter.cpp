@@ -210,6 +210,7 @@ std::string CudaEmitter::OffsetText(const Digits& digits, const std::string& ind
 }
 
 std::string CudaEmitter::Pointer(const Operand& operand, int64_t begin) {
+  if (!operand.pieces.empty()) return PiecedPointer(operand);
   std::string text = fmt::format("a{}", operand.arg);
   if (const int64_t offset = operand.map.offset(); offset != 0) text += fmt::format(" {} {}", offset < 0 ? '-' : '+', std::abs(offset));
   for (int d = 0; d < operand.map.rank(); ++d) {
@@ -219,6 +220,18 @@ std::string CudaEmitter::Pointer(const Operand& operand, int64_t begin) {
   }
   if (operand.row >= 0) text += fmt::format(" + {} * {}", Get(operand.row), operand.row_stride);
   return text;
+}
+
+std::string CudaEmitter::PiecedPointer(const Operand& operand) {
+  std::string coordinate = std::to_string(operand.coordinate.offset()), text;
+  for (int d = 0; d < operand.coordinate.rank(); ++d) coordinate += OffsetText(Coalesce(operand.coordinate.dim(d)), state_.index[d]);
+  Operand plain;
+  plain.arg = operand.arg, plain.map = operand.map;
+  for (const Piece& piece : operand.pieces) {
+    text += fmt::format("{} < {} ? {} : ", coordinate, piece.begin, Pointer(plain));
+    plain.arg = piece.arg, plain.map = piece.map;
+  }
+  return fmt::format("({}{})", text, Pointer(plain));
 }
 
 std::string CudaEmitter::Inside(const Operand& operand) const {
@@ -232,7 +245,7 @@ std::string CudaEmitter::Inside(const Operand& operand) const {
 }
 
 bool CudaEmitter::IsVec(const Operand& operand, int dim, int lanes, int64_t begin) const {
-  if (!operand.bounds.empty()) return false;
+  if (!operand.bounds.empty() || !operand.pieces.empty()) return false;
   if (lanes == 1 || operand.map.offset() % lanes != 0 || begin % lanes != 0) return false;
   if (operand.row >= 0 && ((varies_[operand.row] >> dim & 1) || operand.row_stride % lanes != 0)) return false;
   for (int d = 0; d < operand.map.rank(); ++d) {

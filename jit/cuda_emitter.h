@@ -33,6 +33,7 @@ class CudaEmitter {
   void EmitStore(const Store& store);
   std::string Inside(const Operand& operand) const;          // the condition of its bounds; empty without
   std::string Pointer(const Operand& operand, int64_t begin = 0);
+  std::string PiecedPointer(const Operand& operand);
   std::string Element(const Store& store);                   // the store's value in its form in memory
 
   // The largest number of lanes, up to 16 bytes of the widest element, that every unit-stride access along `dim` takes in one

@@ -14,7 +14,7 @@ bool IsFlat(const KernelPlan& plan) {
   if (plan.skeleton != Skeleton::kPointwise) return false;
   const Body& body = std::get<LoopPlan>(plan.detail).body;
   return body.rank() == 1 && body.extents[0] > 0 &&
-         std::all_of(body.operands.begin(), body.operands.end(), [](const Operand& o) { return o.row < 0 && IsUniform(o.map); }) &&
+         std::all_of(body.operands.begin(), body.operands.end(), [](const Operand& o) { return o.row < 0 && o.pieces.empty() && IsUniform(o.map); }) &&
          std::all_of(body.stores.begin(), body.stores.end(), [](const Store& s) { return s.end < 0 && IsUniform(s.operand.map); });
 }
 

@@ -158,7 +158,7 @@ class Fuser {
         continue;
       }
       const bool whole = Elements(v) == size && Elements(Result(n)) == size && Invert(views_[v].layout, size).has_value();
-      const bool part = IsCopy(n) && Elements(Root(v)) == size && IsColumnRange(v, cluster);
+      const bool part = IsCopy(n) && Elements(Root(v)) == size && IsRange(v, cluster);
       if (!whole && !part) return false;
       follows = true;
     }
@@ -170,9 +170,11 @@ class Fuser {
     return Reaches({from}, [&](NodeId n) { return ClusterOf(n) == cluster || closure.count(n) > 0; });
   }
 
-  bool IsColumnRange(ValueId v, int cluster) const {
+  // Some of the contraction's columns, or of its rows.
+  bool IsRange(ValueId v, int cluster) const {
     const TensorDesc& desc = graph_.desc(Result(result_.clusters[cluster].anchor));
-    return InvertRange(views_[v].layout, desc.elements() / desc.shape.back(), desc.shape.back()).has_value();
+    const auto range = InvertRange(views_[v].layout, desc.elements() / desc.shape.back(), desc.shape.back());
+    return range && (!range->of_rows || desc.rank() == 2);
   }
 
   void AbsorbEpilogue(int cluster) {
@@ -278,7 +280,8 @@ class Fuser {
     if (!taken.empty()) carried_.insert(top);
   }
 
-  // A sum over the rows of a stored value, where a contraction reads that value as A with k = rows.
+  // A sum over the rows of a stored value, where a contraction reads that value as A with k = rows, or a concatenation that the value is a
+  // part of.
   void AttachSideSum(NodeId n) {
     const Reduction reduction = ReductionOf(graph_, At(n));
     const ValueId input = At(n).inputs[0];
@@ -288,9 +291,10 @@ class Fuser {
       Cluster& contract = result_.clusters[c];
       if (contract.kind != Cluster::Kind::kContract) continue;
       const ValueId a = At(contract.anchor).inputs[0];
-      if (Root(a) != Root(input) || graph_.desc(a).rank() != 2) continue;
-      auto summed = KeptByReduced(reduction, views_[input].layout);
-      if (!summed || !SameMap(*summed, views_[a].layout) || AlreadyNeeds(contract, n)) continue;
+      if (graph_.desc(a).rank() != 2) continue;
+      const auto summed = KeptByReduced(reduction, views_[input].layout);
+      const bool whole = Root(a) == Root(input) && summed && SameMap(*summed, views_[a].layout);
+      if ((!whole && !PartOfRows(graph_, views_, a, input, summed)) || AlreadyNeeds(contract, n)) continue;
       contract.side_sums.push_back(n);
       result_.cluster_of[n] = c;
       return;

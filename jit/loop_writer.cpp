@@ -28,8 +28,11 @@ std::string Smaller(const std::string& a, int64_t b, int64_t extent) {
 }
 
 bool Partial(const Store& store, const Body& body) {
-  return store.end >= 0 && (store.begin != 0 || store.end != body.extents.back());
+  return store.end >= 0 && (store.begin != 0 || store.end != body.extents[store.along < 0 ? body.rank() - 1 : store.along]);
 }
+
+// Only a part of the last dimension is written.
+bool PartialVectors(const Store& store, const Body& body) { return Partial(store, body) && store.HasRange(body.rank() - 1, body.rank()); }
 
 }  // namespace
 
@@ -87,13 +90,13 @@ void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string&
   const int64_t extent = body.extents[dim];
   std::set<int64_t> borders = {0, extent};
   for (const Store& store : body.stores) {
-    if (last && Partial(store, body)) borders.insert({store.begin, store.end});
+    if (last && PartialVectors(store, body)) borders.insert({store.begin, store.end});
   }
   for (auto border = borders.begin(); std::next(border) != borders.end(); ++border) {
     const int64_t begin = *border, end = *std::next(border);
     std::vector<const Store*> active;
     for (const Store& store : body.stores) {
-      if (!last || !Partial(store, body) || (store.begin <= begin && end <= store.end)) active.push_back(&store);
+      if (!last || !PartialVectors(store, body) || (store.begin <= begin && end <= store.end)) active.push_back(&store);
     }
     if (active.empty()) continue;
     const int64_t multiple = std::gcd(begin, static_cast<int64_t>(prelude_->lanes()));

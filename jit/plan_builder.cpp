@@ -26,7 +26,7 @@ class PlanBuilder {
       : graph_(graph), views_(views), fusion_(fusion), storage_(storage) {
     for (const NamedValue& output : graph.outputs()) wanted_.insert(views[output.value].root);
     for (const Node& node : graph.nodes()) {
-      if (node.op->kind != OpKind::kConcat) continue;
+      if (node.op->kind != OpKind::kConcat || IsReadInPieces(graph, views, node)) continue;
       for (ValueId part : node.inputs) wanted_.insert(views[part].root);
     }
   }
@@ -83,7 +83,9 @@ class PlanBuilder {
     std::set<NodeId> nodes(here.begin(), here.end());
     return {graph_, views_, [this](ValueId root) { return Load(root); },
             [this, nodes](NodeId n) {
-              return nodes.count(n) || (fusion_.cluster_of[n] < 0 && graph_.node(n).op->kind != OpKind::kConcat);
+              const Node& node = graph_.node(n);
+              return nodes.count(n) || (fusion_.cluster_of[n] < 0 &&
+                                        (node.op->kind != OpKind::kConcat || IsReadInPieces(graph_, views_, node)));
             },
             [this](int buffer) { return Arg(buffer, false); }};
   }
@@ -138,10 +140,31 @@ class PlanBuilder {
     BodyBuilder builder({plan->batch, plan->m, plan->k}, std::move(context));
     plan->a_result = builder.Read(graph_.node(cluster.anchor).inputs[0], builder.Identity());
     const Layout row(0, {{{plan->batch, plan->m}}, {{plan->m, 1}}, {{plan->k, 0}}});
-    for (NodeId n : here) {
+    for (NodeId n : cluster.prologue) {
       if (wanted_.count(Result(n))) builder.AddStore(builder.Read(Result(n), row), Target(Result(n), row));
     }
+    for (NodeId n : cluster.side_sums) {
+      if (wanted_.count(Result(n))) StoreSideSum(n, graph_.node(cluster.anchor).inputs[0], *plan, &builder);
+    }
     return builder.Take();
+  }
+
+  // A sum over k of A, or of some of its rows.
+  void StoreSideSum(NodeId n, ValueId a, const ContractPlan& plan, BodyBuilder* builder) {
+    const ValueId input = graph_.node(n).inputs[0];
+    const auto along_m = [&](int64_t rows) { return Layout(0, {{{plan.batch, rows}}, {{rows, 1}}, {{plan.k, 0}}}); };
+    if (views_[a].root == views_[input].root) {
+      builder->AddStore(builder->Read(Result(n), along_m(plan.m)), Target(Result(n), along_m(plan.m)));
+      return;
+    }
+    const auto rows = PartOfRows(graph_, views_, a, input, KeptByReduced(ReductionOf(graph_, graph_.node(n)), views_[input].layout));
+    ATHANOR_CHECK(rows);
+    Expr sum;
+    sum.kind = Expr::Kind::kReduce;
+    sum.dtype = Desc(Result(n)).dtype;
+    sum.axes = 1u << 2;
+    sum.args[0] = plan.a_result;
+    builder->AddStore(builder->AddExpr(sum), Target(Result(n), along_m(rows->end - rows->begin)), rows->begin, rows->end, 1);
   }
 
   Body ContractB(const Node& node, ContractPlan* plan) {
@@ -182,17 +205,23 @@ class PlanBuilder {
     return std::nullopt;
   }
 
-  // A copy of a range of the contraction's columns.
+  // A copy of a range of the contraction's columns, or of its rows.
   void StoreRange(NodeId n, const ContractPlan& plan, const std::map<NodeId, Layout>& maps, BodyBuilder* builder) {
     const ViewOf& view = views_[graph_.node(n).inputs[0]];
     const auto leader = maps.find(graph_.value(view.root).producer);
     std::optional<RangeInverse> range = InvertRange(view.layout, plan.batch * plan.m, plan.n);
     if (!range || leader == maps.end() || !SameMap(leader->second, builder->Identity())) throw NeedsStorage{Result(n)};
+    const int expr = builder->Read(view.root, builder->Identity());
+    if (range->of_rows) {
+      if (plan.batch != 1) throw NeedsStorage{Result(n)};
+      const Layout map(0, {{{1, 0}}, range->row, range->column});
+      return builder->AddStore(expr, Target(Result(n), map), range->begin, range->end, 1);
+    }
     if (range->end - range->begin == 1) throw NeedsStorage{Result(n)};   // one column has no stride to store vectors with
     std::optional<Layout> rows = Layout(0, {range->row}).Compose(Layout::Contiguous({plan.batch, plan.m}));
     if (!rows) throw NeedsStorage{Result(n)};
     const Layout map(0, {rows->dim(0), rows->dim(1), range->column});
-    builder->AddStore(builder->Read(view.root, builder->Identity()), Target(Result(n), map), range->begin, range->end);
+    builder->AddStore(expr, Target(Result(n), map), range->begin, range->end);
   }
 
   // ---- attention and scatter
@@ -362,10 +391,8 @@ std::set<ValueId> ResultsOfOps(const Graph& graph, const std::vector<ViewOf>& vi
   return results;
 }
 
-}  // namespace
-
-Program BuildProgram(const Graph& core, const std::vector<InPlace>& in_place, Fusing fusing) {
-  const Graph graph = InsertCopies(core);
+// The program of a graph that has passed InsertCopies; nothing where a concatenation can't be read in pieces.
+std::optional<Program> BuildFrom(const Graph& graph, const std::vector<InPlace>& in_place, Fusing fusing) {
   const std::vector<ViewOf> views = ResolveViews(graph);
   const std::vector<Overwrite> overwrites = Overwrites(graph, views, in_place);
   std::set<ValueId> stored;
@@ -381,9 +408,18 @@ Program BuildProgram(const Graph& core, const std::vector<InPlace>& in_place, Fu
       MergeForeach(&program);
       return program;
     } catch (const NeedsStorage& blocked) {
+      const NodeId producer = graph.value(blocked.value).producer;
+      if (producer != kNone && IsReadInPieces(graph, views, graph.node(producer))) return std::nullopt;
       ATHANOR_CHECK(stored.insert(blocked.value).second);
     }
   }
+}
+
+}  // namespace
+
+Program BuildProgram(const Graph& core, const std::vector<InPlace>& in_place, Fusing fusing) {
+  if (std::optional<Program> program = BuildFrom(InsertCopies(core), in_place, fusing)) return *std::move(program);
+  return *BuildFrom(InsertCopies(core, /*read_in_pieces=*/false), in_place, fusing);
 }
 
 }  // namespace athanor

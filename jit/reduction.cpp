@@ -103,13 +103,32 @@ bool SameMap(const Layout& a, const Layout& b) {
   return true;
 }
 
+std::optional<RowsOfA> PartOfRows(const Graph& graph, const std::vector<ViewOf>& views, ValueId a, ValueId input,
+                                  const std::optional<Layout>& summed) {
+  const Value& whole = graph.value(views[a].root);
+  if (whole.producer == kNone || whole.desc.rank() != 2 || !summed) return std::nullopt;
+  const Node& cat = graph.node(whole.producer);
+  const Shape& shape = whole.desc.shape;
+  if (cat.op->kind != OpKind::kConcat || Get<int64_t>(cat.attrs, "dim") % 2 == 0) return std::nullopt;
+  if (!SameMap(views[a].layout, Layout::Strided({shape[1], shape[0]}, {1, shape[1]}))) return std::nullopt;
+  RowsOfA rows;
+  for (ValueId part : cat.inputs) {
+    rows.begin = rows.end;
+    rows.end += graph.desc(part).shape[1];
+    const Layout& layout = views[part].layout;
+    if (views[part].root == views[input].root && SameMap(*summed, Layout(layout.offset(), {layout.dim(1), layout.dim(0)}))) return rows;
+  }
+  return std::nullopt;
+}
+
 std::optional<RangeInverse> InvertRange(const Layout& layout, int64_t rows, int64_t columns) {
-  if (columns == 0 || rows == 0 || layout.offset() >= columns) return std::nullopt;
+  if (columns == 0 || rows == 0) return std::nullopt;
   std::vector<Placed> row, column;
-  int64_t width = 1;
+  int64_t height = 1, width = 1;
   for (Placed p : PlacedDigits(layout)) {
     if (p.digit.stride % columns == 0 && p.digit.stride > 0) {
       p.digit.stride /= columns;
+      height *= p.digit.extent;
       row.push_back(p);
     } else {
       width *= p.digit.extent;
@@ -117,10 +136,12 @@ std::optional<RangeInverse> InvertRange(const Layout& layout, int64_t rows, int6
     }
   }
   RangeInverse inverse;
-  inverse.begin = layout.offset();
-  inverse.end = inverse.begin + width;
-  auto row_digits = InvertCompact(row, rows), column_digits = InvertCompact(column, width);
-  if (!row_digits || !column_digits || inverse.end > columns) return std::nullopt;
+  inverse.of_rows = height < rows;
+  inverse.begin = inverse.of_rows ? layout.offset() / columns : layout.offset();
+  inverse.end = inverse.begin + (inverse.of_rows ? height : width);
+  if (inverse.of_rows && (layout.offset() % columns != 0 || width != columns)) return std::nullopt;
+  auto row_digits = InvertCompact(row, height), column_digits = InvertCompact(column, width);
+  if (!row_digits || !column_digits || inverse.end > (inverse.of_rows ? rows : columns)) return std::nullopt;
   inverse.row = row_digits->empty() ? Digits{{1, 0}} : *row_digits;
   inverse.column = column_digits->empty() ? Digits{{1, 0}} : *column_digits;
   return inverse;

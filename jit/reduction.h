@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "jit/views.h"
 #include "ops/graph.h"
 #include "ops/layout.h"
 
@@ -30,12 +31,21 @@ std::optional<Layout> KeptByReduced(const Reduction& reduction, const Layout& in
 // Equal as functions, dimension by dimension.
 bool SameMap(const Layout& a, const Layout& b);
 
-// For a layout that maps some index space one to one onto columns [begin, end) of all rows of a rows x columns matrix: the
-// inverse, from [row, column - begin] to flat indices of that space.
+// For a layout that maps some index space one to one onto columns [begin, end) of all rows of a rows x columns matrix, or onto all columns
+// of rows [begin, end): the inverse, from [row, column - begin] or [row - begin, column] to flat indices of that space.
 struct RangeInverse {
+  bool of_rows = false;
   int64_t begin = 0, end = 0;
   Digits row, column;
 };
 std::optional<RangeInverse> InvertRange(const Layout& layout, int64_t rows, int64_t columns);
+
+// Where A, the transpose of a concatenation of columns, has the part that a sum folds: `summed` is KeptByReduced of the sum's input.
+// Nothing when `input` is no such part.
+struct RowsOfA {
+  int64_t begin = 0, end = 0;
+};
+std::optional<RowsOfA> PartOfRows(const Graph& graph, const std::vector<ViewOf>& views, ValueId a, ValueId input,
+                                  const std::optional<Layout>& summed);
 
 }  // namespace athanor

@@ -26,7 +26,10 @@ std::optional<std::vector<Layout>> ViewOutputs(const Graph& graph, const Node& n
 // Rebuilds a graph node by node, tracking views on the way.
 class CopyInserter {
  public:
-  explicit CopyInserter(const Graph& source) : source_(source), result_(source.name()), map_(source.values().size(), kNone) {}
+  CopyInserter(const Graph& source, bool read_in_pieces)
+      : source_(source), result_(source.name()), map_(source.values().size(), kNone), suits_pieces_(source.values().size(), read_in_pieces) {
+    FindReaders();
+  }
 
   Graph Run() {
     for (ValueId id = 0; id < static_cast<ValueId>(source_.values().size()); ++id) {
@@ -40,6 +43,33 @@ class CopyInserter {
   }
 
  private:
+  static constexpr int kMostProducts = 2;                    // that read pieces: each would copy them into panels of its own
+
+  // Values that products and pointwise nodes read, through whatever views, and nothing else.
+  void FindReaders() {
+    std::vector<int> products(source_.values().size());
+    for (const NamedValue& output : source_.outputs()) suits_pieces_[output.value] = false;
+    for (auto node = source_.nodes().rbegin(); node != source_.nodes().rend(); ++node) {
+      const OpKind kind = node->op->kind;
+      for (ValueId v : node->inputs) {
+        if (v == kNone) continue;
+        products[v] += kind == OpKind::kContract;
+        if (kind == OpKind::kView) {
+          for (ValueId output : node->outputs) products[v] += products[output], suits_pieces_[v] = suits_pieces_[v] && suits_pieces_[output];
+        } else if (kind != OpKind::kContract && kind != OpKind::kPointwise) {
+          suits_pieces_[v] = false;
+        }
+        if (products[v] > kMostProducts) suits_pieces_[v] = false;
+      }
+    }
+  }
+
+  bool SuitsPieces(const Node& node, const std::vector<ValueId>& parts) const {
+    return suits_pieces_[node.outputs[0]] && std::all_of(parts.begin(), parts.end(), [&](ValueId part) {
+      return result_.value(views_[part].root).is_input;
+    });
+  }
+
   void Define(ValueId from, ValueId to) {
     map_[from] = to;
     views_.resize(result_.values().size());
@@ -83,7 +113,7 @@ class CopyInserter {
     result_.SetOrigin(node.origin);
     std::vector<ValueId> inputs;
     for (ValueId input : node.inputs) inputs.push_back(input == kNone ? kNone : map_[input]);
-    if (node.op->kind == OpKind::kConcat) {
+    if (node.op->kind == OpKind::kConcat && !SuitsPieces(node, inputs)) {
       for (ValueId& input : inputs) {
         if (!CanBePlaced(input, true) || !placed_.insert(views_[input].root).second) input = Copy(input), placed_.insert(input);
       }
@@ -127,6 +157,7 @@ class CopyInserter {
   Graph result_;
   std::vector<ValueId> map_;
   std::vector<ViewOf> views_;                                // of the result's values
+  std::vector<bool> suits_pieces_;                           // by value of the source
   std::set<ValueId> placed_;                                 // roots whose storage an output or a concatenation has claimed
 };
 
@@ -173,6 +204,10 @@ std::optional<Layout> Invert(const Layout& layout, int64_t n) {
   return Layout(0, {Coalesce(inverse)});
 }
 
-Graph InsertCopies(const Graph& graph) { return CopyInserter(graph).Run(); }
+Graph InsertCopies(const Graph& graph, bool read_in_pieces) { return CopyInserter(graph, read_in_pieces).Run(); }
+
+bool IsReadInPieces(const Graph& graph, const std::vector<ViewOf>& views, const Node& node) {
+  return node.op->kind == OpKind::kConcat && graph.value(views[node.inputs[0]].root).is_input;
+}
 
 }  // namespace athanor

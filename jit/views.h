@@ -27,6 +27,11 @@ std::optional<Layout> Invert(const Layout& layout, int64_t n);
 //   - for a graph output that is an input, a constant, only a part of another value, or the same value as another output,
 //   - in front of a window over dimensions, or a gather from rows, that have no single stride,
 //   - for a part of a concatenation that its producer can't write in place.
-Graph InsertCopies(const Graph& graph);
+// A concatenation of inputs that only products and pointwise nodes read is left as it is, to be read in pieces; not so without
+// `read_in_pieces`.
+Graph InsertCopies(const Graph& graph, bool read_in_pieces = true);
+
+// A concatenation (of a graph that has passed InsertCopies) that is never stored: its readers find the parts where these lie.
+bool IsReadInPieces(const Graph& graph, const std::vector<ViewOf>& views, const Node& node);
 
 }  // namespace athanor

@@ -51,7 +51,7 @@ std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int 
   const DType memory = expr.dtype;
   if (expr.kind != Expr::Kind::kLoad || body.extents[along] == 0 || body.extents[across] == 0) return std::nullopt;
   const Operand& operand = body.operands[expr.operand];
-  if (operand.row >= 0 || operand.fill != 0 || args[operand.arg].dtype != memory || !IsFloat(memory)) return std::nullopt;
+  if (operand.row >= 0 || operand.fill != 0 || !operand.pieces.empty() || args[operand.arg].dtype != memory || !IsFloat(memory)) return std::nullopt;
   WindowCopier copier;
   copier.operand_ = &operand;
   copier.memory_ = memory;
