@@ -43,7 +43,7 @@ class CopyInserter {
   }
 
  private:
-  static constexpr int kMostProducts = 2;                    // that read pieces: each would copy them into panels of its own
+  static constexpr int kMostProducts = 2;                    // that read pieces as A, which they would read in place otherwise
 
   // Values that products and pointwise nodes read, through whatever views, and nothing else.
   void FindReaders() {
@@ -53,7 +53,7 @@ class CopyInserter {
       const OpKind kind = node->op->kind;
       for (ValueId v : node->inputs) {
         if (v == kNone) continue;
-        products[v] += kind == OpKind::kContract;
+        products[v] += kind == OpKind::kContract && v == node->inputs[0];
         if (kind == OpKind::kView) {
           for (ValueId output : node->outputs) products[v] += products[output], suits_pieces_[v] = suits_pieces_[v] && suits_pieces_[output];
         } else if (kind != OpKind::kContract && kind != OpKind::kPointwise) {
