@@ -8,14 +8,36 @@
 namespace athanor {
 namespace {
 
-bool IsUniform(const Layout& map) { return map.rank() == 1 && map.offset() == 0 && map.dim(0).size() <= 1; }
+// One stride and, where every element has its own, any offset.
+bool IsUniform(const Layout& map) {
+  if (map.rank() != 1 || map.dim(0).size() > 1) return false;
+  return map.offset() == 0 || (map.offset() > 0 && FirstStride(map.dim(0)) != 0);
+}
 
+// Flat loops, in which each argument is addressed in one way.
 bool IsFlat(const KernelPlan& plan) {
   if (plan.skeleton != Skeleton::kPointwise) return false;
   const Body& body = std::get<LoopPlan>(plan.detail).body;
-  return body.rank() == 1 && body.extents[0] > 0 &&
-         std::all_of(body.operands.begin(), body.operands.end(), [](const Operand& o) { return o.row < 0 && o.pieces.empty() && IsUniform(o.map); }) &&
-         std::all_of(body.stores.begin(), body.stores.end(), [](const Store& s) { return s.end < 0 && IsUniform(s.operand.map); });
+  if (body.rank() != 1 || body.extents[0] == 0) return false;
+  std::map<int, int64_t> offsets;
+  const auto fits = [&](const Operand& o) {
+    return o.row < 0 && o.pieces.empty() && IsUniform(o.map) && offsets.try_emplace(o.arg, o.map.offset()).first->second == o.map.offset();
+  };
+  return std::all_of(body.operands.begin(), body.operands.end(), fits) &&
+         std::all_of(body.stores.begin(), body.stores.end(), [&](const Store& s) { return s.end < 0 && fits(s.operand); });
+}
+
+// The same with arguments that begin where they are used.
+KernelPlan WithoutOffsets(KernelPlan plan) {
+  Body& body = std::get<LoopPlan>(plan.detail).body;
+  const auto move = [&](Operand& operand) {
+    KernelArg& arg = plan.args[operand.arg];
+    if (operand.map.offset() != arg.offset) arg.elements -= operand.map.offset(), arg.offset = operand.map.offset();
+    operand.map = Layout(0, operand.map.dims());
+  };
+  for (Operand& operand : body.operands) move(operand);
+  for (Store& store : body.stores) move(store.operand);
+  return plan;
 }
 
 // What two kernels must share to be one: the body without its extent, and the buffers of the scalars.
@@ -54,11 +76,11 @@ void MergeForeach(Program* program) {
   for (const auto& [family, members] : families) {
     if (members.size() < 2) continue;
     // The last one takes the others in: all that they read is ready by then, and nothing waits for them.
-    KernelPlan merged = program->kernels[members[0]];
+    KernelPlan merged = WithoutOffsets(program->kernels[members[0]]);
     LoopPlan& loop = std::get<LoopPlan>(merged.detail);
     loop.instance_elements = {loop.body.extents[0]};
     for (size_t m = 1; m < members.size(); ++m) {
-      const KernelPlan& next = program->kernels[members[m]];
+      const KernelPlan next = WithoutOffsets(program->kernels[members[m]]);
       loop.instance_elements.push_back(std::get<LoopPlan>(next.detail).body.extents[0]);
       merged.args.insert(merged.args.end(), next.args.begin(), next.args.end());
       merged.bytes += next.bytes;

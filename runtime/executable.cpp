@@ -53,6 +53,7 @@ struct Launch {
 // A launch argument that changes with the caller's pointers.
 struct Patch {
   int launch, arg, position;                                 // position in Run's inputs or outputs
+  int64_t offset;                                            // bytes
 };
 
 struct Job {
@@ -154,9 +155,10 @@ void Executable::Impl::PlaceInMemory() {
       const Program::Buffer& buffer = program.buffers[arg.buffer];
       const int a = static_cast<int>(launch.args.size());
       const bool temporary = buffer.role == Program::Buffer::Role::kTemporary;
-      launch.args.push_back(temporary ? arena.get() + std::max<int64_t>(plan.offsets[arg.buffer], 0) : nullptr);
-      if (buffer.role == Program::Buffer::Role::kInput) input_patches.push_back({l, a, input_position.at(buffer.name)});
-      if (buffer.role == Program::Buffer::Role::kOutput) output_patches.push_back({l, a, output_position.at(buffer.name)});
+      const int64_t offset = arg.offset * SizeOf(arg.dtype);
+      launch.args.push_back(temporary ? arena.get() + std::max<int64_t>(plan.offsets[arg.buffer], 0) + offset : nullptr);
+      if (buffer.role == Program::Buffer::Role::kInput) input_patches.push_back({l, a, input_position.at(buffer.name), offset});
+      if (buffer.role == Program::Buffer::Role::kOutput) output_patches.push_back({l, a, output_position.at(buffer.name), offset});
     }
     for (size_t t = 0; t < launch.kernel->temporary_bytes.size(); ++t) {
       launch.args.push_back(arena.get() + std::max<int64_t>(plan.offsets[next_temporary++], 0));
@@ -176,8 +178,8 @@ void Executable::Impl::Bind(std::span<const void* const> inputs, std::span<void*
     }
   }
   CheckIndices(graph, index_uses, inputs);
-  for (const Patch& p : input_patches) launches[p.launch].args[p.arg] = static_cast<char*>(const_cast<void*>(inputs[p.position]));
-  for (const Patch& p : output_patches) launches[p.launch].args[p.arg] = static_cast<char*>(outputs[p.position]);
+  for (const Patch& p : input_patches) launches[p.launch].args[p.arg] = static_cast<char*>(const_cast<void*>(inputs[p.position])) + p.offset;
+  for (const Patch& p : output_patches) launches[p.launch].args[p.arg] = static_cast<char*>(outputs[p.position]) + p.offset;
 }
 
 void Executable::Impl::RunLaunch(const Launch& launch) {
