@@ -61,7 +61,7 @@ void RunInCudaEmulator(const CudaProgram& program, const Graph& graph, const Cpu
     const CudaSource& source = program.sources[k];
     std::vector<DeviceMemory> temporaries;
     std::vector<char*> pointers;
-    for (const KernelArg& arg : plan.args) pointers.push_back(reinterpret_cast<char*>(buffers[arg.buffer].data()));
+    for (const KernelArg& arg : plan.args) pointers.push_back(reinterpret_cast<char*>(buffers[arg.buffer].data()) + arg.offset * SizeOf(arg.dtype));
     for (int64_t bytes : source.temporary_bytes) temporaries.push_back(Allocate(bytes));
     for (DeviceMemory& memory : temporaries) pointers.push_back(reinterpret_cast<char*>(memory.data()));
     std::unique_ptr<CudaEmulator>& emulator = emulators[plan.Structure()];
