@@ -103,6 +103,7 @@ class PlanBuilder {
 
   Operand Source(ValueId value, const Layout& map) {
     const ViewOf& view = views_[value];
+    ATHANOR_CHECK(!graph_.value(view.root).constant);        // InsertCopies
     const Storage stored = Load(view.root);
     std::optional<Layout> through = view.layout.Compose(map);
     if (through) through = stored.layout.Compose(*through);

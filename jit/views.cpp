@@ -118,6 +118,11 @@ class CopyInserter {
         if (!CanBePlaced(input, true) || !placed_.insert(views_[input].root).second) input = Copy(input), placed_.insert(input);
       }
     }
+    if (node.op->kind == OpKind::kAttention || node.op->kind == OpKind::kScatter) {
+      for (ValueId& input : inputs) {                        // read from memory, where constants have no place
+        if (input != kNone && result_.value(views_[input].root).constant) input = Copy(input);
+      }
+    }
     const bool window = node.op->kind == OpKind::kWindow, gather = node.op->kind == OpKind::kGather;
     const std::vector<int64_t> plain = window ? Get<std::vector<int64_t>>(node.attrs, "dim") : std::vector<int64_t>{0};
     if ((window || gather) && !HasPlainDims(inputs[0], plain)) inputs[0] = Copy(inputs[0]);

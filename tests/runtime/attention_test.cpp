@@ -250,6 +250,17 @@ TEST(Attention, RandomForms) {
   }
 }
 
+// An offset that isn't given is a constant, which has no memory for the kernel to read until it is stored.
+TEST(Attention, DropoutWithoutAnOffset) {
+  const Graph graph = ReadFragment(R"({"format": "athanor.fragment/1", "name": "seeded", "inputs": [
+      {"name": "x", "dtype": "f32", "shape": [1, 2, 9, 8], "grad": true}, {"name": "seed", "dtype": "i64", "shape": []}], "nodes": [
+      {"op": "scaled_dot_product_attention", "inputs": ["x", "x", "x", null, null, "seed"], "outputs": ["y"],
+       "attrs": {"dropout_p": 0.3}}], "outputs": ["y"]})",
+                                   "test");
+  ExpectReference({}, graph, {});
+  ExpectReference({}, Gradient(graph), {});
+}
+
 // What lies in a cache behind the length of a sequence is not read: not even a NaN there matters.
 TEST(Attention, DoesNotReadBeyondALength) {
   for (int lq : {1, 5}) {
