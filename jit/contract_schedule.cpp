@@ -192,6 +192,8 @@ ContractSchedule Complete(const Facts& facts, const CpuTarget& cpu, const Settle
   const bool short_parts = facts.a.panels() && k > 512 && kMostRows * panels * panel * facts.element <= cpu.l2_bytes * 3 / 10;
   s.kc = RoundUp(std::min(k, settled.kc.value_or(short_parts ? 256 : 1024)), facts.lanes);
   s.unroll = 4;
+  // Where a tile takes all registers, clang, which loads ahead, has to spill an accumulator.
+  if (TileRegisters(s.mr, s.nv) == cpu.vector_registers()) s.maker = ContractSchedule::Maker::kAsmjit;
   if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
   if (facts.a.windows() && facts.a.by_parts()) return WindowsOfA(facts, cpu, s);
 
@@ -230,7 +232,9 @@ std::vector<ContractSchedule> ContractSpace(const KernelPlan& plan, const CpuTar
       add(s);
     }
   };
-  vary([](ContractSchedule& s) { s.maker = ContractSchedule::Maker::kAsmjit; });
+  vary([](ContractSchedule& s) {
+    s.maker = s.maker == ContractSchedule::Maker::kCpp ? ContractSchedule::Maker::kAsmjit : ContractSchedule::Maker::kCpp;
+  });
   vary([&](ContractSchedule& s) { s.nc *= 2; });
   vary([&](ContractSchedule& s) { s.nc = std::max<int64_t>(s.nc / 2 / (s.nv * facts.lanes), 1) * s.nv * facts.lanes; });
   vary([&](ContractSchedule& s) { s.mc *= 2; });
