@@ -71,31 +71,52 @@ std::string TailText(const ElementType& type, Isa isa, int lanes) {
 std::string WindowText(const ElementType& type, Isa isa, int lanes) {
   // Masked loads only move bits: a type of each width stands for the others.
   struct Masked {
+    Isa isa;
     int bytes, width;
     const char *element, *pointer, *builtin, *mask;
   };
-  static constexpr Masked kMasked[] = {{8, 64, "double", "double", "loadupd512", "unsigned char"},
-                                       {4, 64, "float", "float", "loadups512", "unsigned short"},
-                                       {2, 32, "short", "u16_window", "loaddquhi256", "unsigned short"}};
+  static constexpr Masked kMasked[] = {{Isa::kAvx512, 8, 64, "double", "double", "loadupd512_mask", "unsigned char"},
+                                       {Isa::kAvx512, 4, 64, "float", "float", "loadups512_mask", "unsigned short"},
+                                       {Isa::kAvx512, 2, 32, "short", "u16_window", "loaddquhi256_mask", "unsigned short"},
+                                       {Isa::kAvx2, 8, 32, "double", "$TAG_window", "maskloadpd256", "long long"},
+                                       {Isa::kAvx2, 4, 32, "float", "$TAG_window", "maskloadps256", "int"}};
   const auto* masked = std::find_if(std::begin(kMasked), std::end(kMasked), [&](const Masked& m) {
-    return isa == Isa::kAvx512 && m.bytes == type.bytes && m.width == type.bytes * lanes;
+    return isa == m.isa && m.bytes == type.bytes && m.width == type.bytes * lanes;
   });
   const bool loop = masked == std::end(kMasked);
-  const std::string text = loop
-      ? "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
+  std::string text;
+  if (loop) {
+    text =
+        "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
+        "  if (first <= 0 && last >= $N) {\n"
+        "    __builtin_memcpy(&fill, p, sizeof fill);\n"
+        "    return fill;\n"
+        "  }\n"
         "  for (long i = larger(first, 0); i < smaller(last, $N); ++i) fill[i] = p[i];\n"
         "  return fill;\n"
-        "}\n"
-      : "typedef $ELEMENT $TAG_window __attribute__((vector_size($WIDTH), may_alias));\n"
+        "}\n";
+  } else if (isa == Isa::kAvx512) {
+    text =
+        "typedef $ELEMENT $TAG_window __attribute__((vector_size($WIDTH), may_alias));\n"
         "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
         "  const unsigned live = (1u << larger(smaller(last, $N), 0)) - (1u << smaller(larger(first, 0), $N));\n"
-        "  return first < last ? ($V)__builtin_ia32_$BUILTIN_mask((const $POINTER*)p, ($TAG_window)fill, ($MASK)live) : fill;\n"
+        "  return first < last ? ($V)__builtin_ia32_$BUILTIN((const $POINTER*)p, ($TAG_window)fill, ($MASK)live) : fill;\n"
         "}\n";
+  } else {
+    text =
+        "typedef $ELEMENT $TAG_window __attribute__((vector_size($WIDTH), may_alias));\n"
+        "typedef $MASK $TAG_window_mask __attribute__((vector_size($WIDTH)));\n"
+        "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
+        "  const $TAG_window_mask lane{$IOTA}, live = (lane >= ($MASK)first) & (lane < ($MASK)last);\n"
+        "  return live ? ($V)__builtin_ia32_$BUILTIN((const $POINTER*)p, live) : fill;\n"
+        "}\n";
+  }
   std::vector<std::pair<std::string, std::string>> names = {
       {"$V", fmt::format("v{}", type.tag)}, {"$TAG", type.tag}, {"$T", type.scalar}, {"$N", std::to_string(lanes)}};
   if (!loop) {
     names.insert(names.begin(), {{"$ELEMENT", masked->element}, {"$WIDTH", std::to_string(masked->width)}, {"$BUILTIN", masked->builtin},
-                                 {"$POINTER", masked->pointer}, {"$MASK", masked->mask}});
+                                 {"$POINTER", masked->pointer}, {"$MASK", masked->mask},
+                                 {"$IOTA", LaneList(lanes, [](int i) { return std::to_string(i); })}});
   }
   return Substitute(text, names);
 }
