@@ -27,14 +27,17 @@ class ContractGenerator {
         contract_(std::get<ContractPlan>(plan.detail)),
         schedule_(schedule),
         isa_(cpu.isa),
+        vdpbf16ps_(cpu.Has("avx512bf16") && cpu.isa == Isa::kAvx512),
+        pairs_(schedule.pairs),
         lanes_(cpu.vector_bytes() / static_cast<int>(SizeOf(contract_.accumulator))),
         prelude_(cpu.isa, lanes_),
         type_(ScalarType(contract_.accumulator)),
+        packed_(pairs_ ? "int" : type_),
         a_(contract_.a, contract_.a_result, 1, plan.args),
         b_(contract_.b, contract_.b_result, 2, plan.args),
         along_rows_(StoresAlongRows(contract_)),
         by_strips_(!along_rows_ && EpilogueReadsRows(contract_)),
-        packer_(plan, contract_, a_, b_, schedule.nv, Depth(schedule.pack_a), Depth(schedule.pack_b), &prelude_, &out_),
+        packer_(plan, contract_, a_, b_, schedule.nv, Depth(schedule.pack_a), Depth(schedule.pack_b), pairs_, &prelude_, &out_),
         m_(contract_.m),
         n_(contract_.n),
         k_(contract_.k) {
@@ -75,6 +78,9 @@ class ContractGenerator {
   // Steps of k in a packed block.
   int64_t Depth(Pack pack) const { return pack == Pack::kTask ? std::clamp<int64_t>(contract_.k, 1, schedule_.kc) : contract_.k; }
   bool PacksAByParts() const { return schedule_.pack_a == Pack::kTask && a_.by_parts(); }
+  // k in elements of packed operands, of which one is two steps where they are pairs: as a number, and as C++ text.
+  int64_t Steps(int64_t k) const { return pairs_ ? Ceil(k, 2) : k; }
+  std::string StepsText(const std::string& k) const { return pairs_ ? fmt::format("{} / 2", k) : k; }
   // One A for the whole batch is packed once.
   int64_t ABatch() const { return a_.same_for_batch() ? 1 : contract_.batch; }
   std::string ABatchIndex() const { return a_.same_for_batch() ? "0" : "b"; }
@@ -190,7 +196,7 @@ class ContractGenerator {
     if (schedule_.pack_b != Pack::kNone) packer_.WritePackB();
     if (!a_phase && !b_phase) return;
     // B along its contiguous direction: some rows, or two panels of columns.
-    const int64_t b_steps = packer_.b_by_rows() ? std::max<int64_t>(1, kPackElements / n_) : std::max<int64_t>(1, k_);
+    const int64_t b_steps = packer_.b_by_rows() ? RoundUp(std::max<int64_t>(1, kPackElements / n_), 2) : std::max<int64_t>(1, k_);
     const int64_t b_columns = packer_.b_by_rows() ? n_ : 2 * panel(), b_parts = Ceil(std::max<int64_t>(1, k_), b_steps);
     const int64_t a_chunks = a_phase ? Ceil(m_, PackRows()) : 0, b_chunks = b_phase ? b_parts * Ceil(n_, b_columns) : 0, batch = contract_.batch;
     out_.Open("extern \"C\" void pack(char* const* args, long begin, long end, char* scratch)");
@@ -198,8 +204,8 @@ class ContractGenerator {
     if (a_phase) {
       out_.Open("if (task < {})", ABatch() * a_chunks);
       out_.Line("const long b = task / {0}, m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", a_chunks, PackRows(), m_);
-      out_.Line("pack_a(args, b, m0, m1, 0, {0}, ({1}*)args[{2}] + b * {3} + {4}, ({1}*)(scratch + {5}));", k_, type_, packed_a_,
-                packer_.PackedRows(m_), packer_.RowOffset("m0"), scratch_sums_);
+      out_.Line("pack_a(args, b, m0, m1, 0, {0}, ({1}*)args[{2}] + b * {3} + {4}, ({5}*)(scratch + {6}));", k_, packed_, packed_a_,
+                packer_.PackedRows(m_), packer_.RowOffset("m0"), type_, scratch_sums_);
       out_.Line("continue;");
       out_.Close();
     }
@@ -207,8 +213,8 @@ class ContractGenerator {
       out_.Line("const long rest = task - {0}, b = rest / {1}, chunk = rest % {1};", ABatch() * a_chunks, b_chunks);
       out_.Line("const long k0 = chunk % {0} * {1}, k1 = k0 + {1} < {2} ? k0 + {1} : {2};", b_parts, b_steps, k_);
       out_.Line("const long n0 = chunk / {0} * {1}, n1 = n0 + {1} < {2} ? n0 + {1} : {2};", b_parts, b_columns, n_);
-      out_.Line("pack_b(args, b, k0, k1, n0, n1, ({}*)args[{}] + b * {} + {} + k0 * {});", type_, packed_b_, packer_.PackedColumns(n_),
-                packer_.PanelOffset("n0"), packer_.b_step());
+      out_.Line("pack_b(args, b, k0, k1, n0, n1, ({}*)args[{}] + b * {} + {} + {} * {});", packed_, packed_b_, packer_.PackedColumns(n_),
+                packer_.PanelOffset("n0"), StepsText("k0"), packer_.b_step());
     }
     out_.Close();
     out_.Close();
@@ -221,12 +227,13 @@ class ContractGenerator {
   Microkernel TileKernel(bool row_tail, bool column_tail) const {
     Microkernel kernel;
     kernel.name = std::string("tile") + (row_tail ? "_m" : "") + (column_tail ? "_n" : "");
-    kernel.dtype = contract_.accumulator;
+    kernel.dtype = pairs_ ? DType::kBF16 : contract_.accumulator;
+    kernel.vdpbf16ps = vdpbf16ps_;
     kernel.mr = row_tail ? static_cast<int>(m_ % schedule_.mr) : schedule_.mr;
     const int64_t rest = n_ % panel();
     kernel.nv = column_tail ? static_cast<int>(Ceil(rest, lanes_)) : schedule_.nv;
     if (schedule_.pack_a == Pack::kNone) {
-      kernel.a_row = a_.stride(1), kernel.a_step = a_.stride(2);
+      kernel.a_row = pairs_ ? a_.stride(1) / 2 : a_.stride(1), kernel.a_step = a_.stride(2);
     } else {
       kernel.a_row = packer_.a_row(), kernel.a_step = packer_.a_step();
     }
@@ -273,7 +280,7 @@ class ContractGenerator {
     out_.Line("const long b = block / {0} % {1}, part = block / {2};", column_tasks_, contract_.batch, column_tasks_ * contract_.batch);
     out_.Line("const long k_begin = part * {0}, k_end = k_begin + {0} < {1} ? k_begin + {0} : {1};", k_part_, k_);
     const auto pack_a = [&](std::string_view from, std::string_view to) {
-      out_.Line("pack_a(args, b, m0, m1, {3}, {4}, ({0}*)(scratch + {1}), ({0}*)(scratch + {2}));", type_, scratch_a_, scratch_sums_, from, to);
+      out_.Line("pack_a(args, b, m0, m1, {}, {}, ({}*)(scratch + {}), ({}*)(scratch + {}));", from, to, packed_, scratch_a_, type_, scratch_sums_);
     };
     if (schedule_.pack_a == Pack::kTask && !PacksAByParts()) pack_a("0", std::to_string(k_));
     // With k = 0 the loop runs once, so that the epilogue sees zeros.
@@ -285,10 +292,10 @@ class ContractGenerator {
     WritePackTaskB();
     out_.Open("for (long m = m0; m < m1; m += {})", schedule_.mr);
     out_.Line("const long rows = m + {0} < m1 ? {0} : m1 - m;", schedule_.mr);
-    out_.Line("const {}* a = {};", type_, APointer());
+    out_.Line("const {}* a = {};", packed_, APointer());
     out_.Open("for (long n = n0; n < n1; n += {})", panel());
     WriteFetchA();
-    out_.Line("const {}* bp = {};", type_, BPointer());
+    out_.Line("const {}* bp = {};", packed_, BPointer());
     out_.Line("{}* c = {};", type_, CPointer("n"));
     if (fetches_c) out_.Line("{}fetch_c(args, b, m, m + rows, n);", where_c_ == C::kStrip ? "" : "if (k1 == k_end) ");
     WriteTileCall(row_tails, column_tails, whole_rows, whole_columns);
@@ -307,11 +314,11 @@ class ContractGenerator {
   // Rows of A that lie along k: each tile asks for its share of the next rows. Hardware does better on longer ones.
   void WriteFetchA() {
     const Microkernel kernel = TileKernel(false, false);
-    if (kernel.a_step != 1 || kernel.a_row == 0 || kc_ < kFetchSteps || kc_ * SizeOf(contract_.accumulator) > 1024) return;
+    if (kernel.a_step != 1 || kernel.a_row == 0 || kc_ < kFetchSteps || Steps(kc_) * SizeOf(contract_.accumulator) > 1024) return;
     const int64_t line = 64 / SizeOf(contract_.accumulator), tiles = Ceil(BlockColumns(), panel());
-    const int64_t share = RoundUp(Ceil(kc_, tiles), line);
+    const int64_t share = RoundUp(Ceil(Steps(kc_), tiles), line);
     out_.Open("for (long i = {}; i < {}; ++i)", schedule_.mr, 2 * schedule_.mr);
-    out_.Line("const {}* next = a + i * {} + (n - n0) / {} * {};", type_, kernel.a_row, panel(), share);
+    out_.Line("const {}* next = a + i * {} + (n - n0) / {} * {};", packed_, kernel.a_row, panel(), share);
     out_.Line("for (long p = 0; p < {}; p += {}) __builtin_prefetch(next + p);", share, line);
     out_.Close();
   }
@@ -325,7 +332,7 @@ class ContractGenerator {
 
   void WritePackTaskB() {
     if (schedule_.pack_b != Pack::kTask) return;
-    const std::string call = fmt::format("pack_b(args, b, k0, k1, n0, n1, ({}*)(scratch + {}));", type_, scratch_b_);
+    const std::string call = fmt::format("pack_b(args, b, k0, k1, n0, n1, ({}*)(scratch + {}));", packed_, scratch_b_);
     if (k_part_ > kc_ || BlockColumns() < columns_) {
       out_.Line("{}", call);
       return;
@@ -339,11 +346,16 @@ class ContractGenerator {
 
   std::string APointer() const {
     switch (schedule_.pack_a) {
-      case Pack::kNone: return fmt::format("{} + m * {} + k0 * {}", a_.Base("b"), a_.stride(1), a_.stride(2));
+      case Pack::kNone: {
+        const std::string at = fmt::format("{} + m * {} + k0 * {}", a_.Base("b"), a_.stride(1), a_.stride(2));
+        return pairs_ ? fmt::format("(const int*)({})", at) : at;
+      }
       case Pack::kPhase:
-        return fmt::format("({}*)args[{}] + {} * {} + {} + k0 * {}", type_, packed_a_, ABatchIndex(), packer_.PackedRows(m_), packer_.RowOffset("m"), packer_.a_step());
+        return fmt::format("({}*)args[{}] + {} * {} + {} + {} * {}", packed_, packed_a_, ABatchIndex(), packer_.PackedRows(m_), packer_.RowOffset("m"),
+                           StepsText("k0"), packer_.a_step());
       case Pack::kTask:
-        return fmt::format("({}*)(scratch + {}) + {}{}", type_, scratch_a_, packer_.RowOffset("(m - m0)"), PacksAByParts() ? "" : " + k0");
+        return fmt::format("({}*)(scratch + {}) + {}{}", packed_, scratch_a_, packer_.RowOffset("(m - m0)"),
+                           PacksAByParts() ? "" : " + " + StepsText("k0"));
     }
     return "";
   }
@@ -352,9 +364,9 @@ class ContractGenerator {
     switch (schedule_.pack_b) {
       case Pack::kNone: return fmt::format("{} + k0 * {} + n", b_.Base("b"), b_.stride(1));
       case Pack::kPhase:
-        return fmt::format("({}*)args[{}] + b * {} + {} + k0 * {}", type_, packed_b_, packer_.PackedColumns(n_), packer_.PanelOffset("n"),
-                           packer_.b_step());
-      case Pack::kTask: return fmt::format("({}*)(scratch + {}) + {}", type_, scratch_b_, packer_.PanelOffset("(n - n0)"));
+        return fmt::format("({}*)args[{}] + b * {} + {} + {} * {}", packed_, packed_b_, packer_.PackedColumns(n_), packer_.PanelOffset("n"),
+                           StepsText("k0"), packer_.b_step());
+      case Pack::kTask: return fmt::format("({}*)(scratch + {}) + {}", packed_, scratch_b_, packer_.PanelOffset("(n - n0)"));
     }
     return "";
   }
@@ -371,7 +383,7 @@ class ContractGenerator {
 
   void WriteTileCall(bool row_tails, bool column_tails, bool whole_rows, bool whole_columns) {
     auto call = [&](bool row_tail, bool column_tail) {
-      return fmt::format("{}(a, bp, c, k1 - k0, k0 == k_begin);", TileKernel(row_tail, column_tail).name);
+      return fmt::format("{}(a, bp, c, {}, k0 == k_begin);", TileKernel(row_tail, column_tail).name, pairs_ ? "(k1 - k0 + 1) / 2" : "k1 - k0");
     };
     auto columns = [&](bool row_tail) {
       if (!column_tails) return call(row_tail, false);
@@ -410,10 +422,11 @@ class ContractGenerator {
   const ContractPlan& contract_;
   const ContractSchedule& schedule_;
   Isa isa_;
+  bool vdpbf16ps_, pairs_;
   int lanes_;
   Prelude prelude_;
   SourceWriter out_;
-  std::string_view type_;
+  std::string_view type_, packed_;                           // of C, and of the elements of packed operands
   ContractOperand a_, b_;
   bool along_rows_, by_strips_;
   ContractPacker packer_;

@@ -32,8 +32,7 @@ int MainOperand(const Body& body, int result) {
 }  // namespace
 
 ContractOperand::ContractOperand(const Body& body, int result, int across, const std::vector<KernelArg>& args)
-    : body_(&body), result_(result), main_operand_(MainOperand(body, result)) {
-  const int k = across == 1 ? 2 : 1;
+    : body_(&body), result_(result), main_operand_(MainOperand(body, result)), k_(3 - across) {
   for (const Expr& expr : body.exprs) {
     if (expr.kind == Expr::Kind::kApply) {
       for (int i = 0; i < Arity(expr.fn); ++i) has_statistics_ |= body.exprs[expr.args[i]].kind == Expr::Kind::kReduce;
@@ -45,13 +44,13 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
   windows_ = WindowCopier::For(body, result, 2, 1, across == 2, args);
   const Layout& map = body.operands[main_operand_].map;
   addressable_ = body.operands[main_operand_].row < 0 && body.operands[main_operand_].bounds.empty();
-  across_contiguous_ = !windows_ && FirstStride(map.dim(across)) == 1 && FirstStride(map.dim(k)) != 1;
+  across_contiguous_ = !windows_ && FirstStride(map.dim(across)) == 1 && FirstStride(map.dim(k_)) != 1;
   const Expr& expr = body.exprs[result];
-  in_place_ = expr.kind == Expr::Kind::kLoad && addressable_ && body.operands[main_operand_].pieces.empty() && ValueType(expr.dtype) == expr.dtype &&
-              args[body.operands[expr.operand].arg].dtype == expr.dtype;
+  plain_ = expr.kind == Expr::Kind::kLoad && addressable_ && body.operands[main_operand_].pieces.empty() &&
+           args[body.operands[expr.operand].arg].dtype == expr.dtype;
   for (int d = 0; d < 3; ++d) {
     const Digits digits = Coalesce(map.dim(d));
-    in_place_ &= d == 0 || digits.size() <= 1;
+    plain_ &= d == 0 || digits.size() <= 1;
     strides_[d] = digits.empty() ? 0 : digits[0].stride;
   }
 }
@@ -64,7 +63,7 @@ bool StoresAlongRows(const ContractPlan& contract) {
 }
 
 std::string ContractOperand::Base(const std::string& batch) const {
-  ATHANOR_CHECK(in_place_);
+  ATHANOR_CHECK(plain_);
   const Operand& operand = body_->operands[main_operand_];
   std::string text = fmt::format("a{}", operand.arg);
   if (operand.map.offset() != 0) text += fmt::format(" + {}", operand.map.offset());

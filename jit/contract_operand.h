@@ -21,7 +21,11 @@ class ContractOperand {
   const Body& body() const { return *body_; }
   int result() const { return result_; }
   // A plain load of the accumulator's dtype, with one stride along each dimension: usable where it lies.
-  bool in_place() const { return in_place_; }
+  bool in_place() const { return plain_ && ValueType(dtype()) == dtype(); }
+  // A bf16 value: may be used as pairs of k. Whether it needs no rounding, and whether its pairs may be used where they lie.
+  bool halves() const { return dtype() == DType::kBF16; }
+  bool exact_halves() const { return halves() && body_->exprs[result_].kind == Expr::Kind::kLoad; }
+  bool pairs_in_place() const { return plain_ && halves() && strides_[k_] == 1 && strides_[3 - k_] % 2 == 0 && body_->extents[k_] % 2 == 0; }
   // Its main tensor has unit stride across (along m or n), not along k.
   bool across_contiguous() const { return across_contiguous_; }
   // Reductions over k whose value the operand itself needs (a normalisation's statistics).
@@ -35,17 +39,20 @@ class ContractOperand {
   // As A: packed in panels along m. As A: may be packed by parts of k.
   bool panels() const { return across_contiguous_ && !has_statistics_; }
   bool by_parts() const { return panels() || (windows_ && !has_statistics_ && !has_stores()); }
-  int64_t stride(int dim) const { return strides_[dim]; }    // in place only
+  int64_t stride(int dim) const { return strides_[dim]; }    // elements; in place only
   // "a3 + offset of batch b", in place only.
   std::string Base(const std::string& batch) const;
 
  private:
+  DType dtype() const { return body_->exprs[result_].dtype; }
+
   const Body* body_;
   int result_;
   int main_operand_ = -1;
   std::optional<WindowCopier> windows_;
   bool same_for_batch_ = true;
-  bool in_place_ = false, across_contiguous_ = false, has_statistics_ = false, addressable_ = false;
+  int k_;                                                    // the dimension
+  bool plain_ = false, across_contiguous_ = false, has_statistics_ = false, addressable_ = false;
   int64_t strides_[3] = {};
 };
 

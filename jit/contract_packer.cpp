@@ -12,11 +12,11 @@ int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 }  // namespace
 
 ContractPacker::ContractPacker(const KernelPlan& plan, const ContractPlan& contract, const ContractOperand& a, const ContractOperand& b,
-                               int nv, int64_t a_depth, int64_t b_depth, Prelude* prelude, SourceWriter* out)
-    : plan_(plan), contract_(contract), a_(a), b_(b), prelude_(prelude), out_(out), lanes_(prelude->lanes()),
+                               int nv, int64_t a_depth, int64_t b_depth, bool pairs, Prelude* prelude, SourceWriter* out)
+    : plan_(plan), contract_(contract), a_(a), b_(b), prelude_(prelude), out_(out), lanes_(prelude->lanes()), pairs_(pairs),
       panels_(a.panels()),
-      row_(panels_ ? a_depth * lanes_ : RoundUp(a_.by_parts() ? a_depth : contract.k, lanes_)),
-      panel_(static_cast<int64_t>(nv) * lanes_), panel_stride_(b_depth * panel_) {
+      row_(panels_ ? Steps(a_depth) * lanes_ : RoundUp(Steps(a_.by_parts() ? a_depth : contract.k), lanes_)),
+      panel_(static_cast<int64_t>(nv) * lanes_), panel_stride_(Steps(b_depth) * panel_) {
   // Rows or panels a power of two apart would fall into the same few sets of the cache.
   for (int64_t* stride : {&row_, &panel_stride_}) {
     if (*stride * SizeOf(dtype()) % 512 == 0) *stride += lanes_;
@@ -41,19 +41,20 @@ int64_t ContractPacker::SumElements(int64_t rows) const {
 }
 
 void ContractPacker::WritePackA() {
-  const std::string_view type = ScalarType(dtype());
   out_->Comment(panels_        ? fmt::format("Steps [k0, k1) of rows [m0, m1) of A in panels of {} rows.", lanes_)
                 : a_.by_parts() ? "Steps [k0, k1) of rows [m0, m1) of A, one behind the other."
                                : "Rows [m0, m1) of A, one behind the other.");
-  out_->Open("static __attribute__((noinline)) void pack_a(char* const* args, long b, long m0, long m1, long k0, long k1, {0}* to, {0}* sums)",
-             type);
+  out_->Open("static __attribute__((noinline)) void pack_a(char* const* args, long b, long m0, long m1, long k0, long k1, {}* to, {}* sums)",
+             ScalarType(packed()), ScalarType(dtype()));
   DeclareArgs(plan_.args, out_);
-  prelude_->Use("store", dtype());
+  for (DType stored : {dtype(), packed()}) prelude_->Use("store", stored);
+  if (pairs_) prelude_->Use("pairs");
   if (panels_) {
     WritePanels();
   } else if (a_.by_parts()) {
-    a_.windows()->Write({.along_begin = "k0", .along_end = "k1", .across_begin = "m0", .across_end = "m1", .at = "to + (i - k0)",
-                         .step = std::to_string(row_), .room = fmt::format("{} - (i - k0)", row_)},
+    a_.windows()->Write({.along_begin = "k0", .along_end = "k1", .across_begin = "m0", .across_end = "m1", .at = pairs_ ? "(unsigned short*)to + (i - k0)" : "to + (i - k0)",
+                         .step = std::to_string(pairs_ ? 2 * row_ : row_), .room = fmt::format("{} - (i - k0)", pairs_ ? 2 * row_ : row_),
+                         .halves = pairs_},
                         prelude_, out_);
   } else {
     WriteRows();
@@ -69,6 +70,11 @@ void ContractPacker::Prefetch(const ContractOperand& operand, int k_dim, int64_t
   emitter->SetIndex(k_dim, fmt::format("(k + {})", steps));
   out_->Line("__builtin_prefetch({});", emitter->Pointer(*operand.main()));
   emitter->Pop();
+}
+
+// Two vectors of an operand, of steps 2p and 2p + 1 of k.
+std::string ContractPacker::PairText(const ContractOperand& operand, const std::string& low, const std::string& high) {
+  return fmt::format("{}({}, {})", operand.exact_halves() ? "pair" : "round_pair", low, high);
 }
 
 // k outside, so that memory is read in order; running sums over k wait in scratch.
@@ -89,29 +95,15 @@ void ContractPacker::WritePanels() {
     out_->Line("const long width = (m1 - m0 + {0}) / {1} * {1};", lanes_ - 1, lanes_);
     out_->Line("for (long i = 0; k0 == 0 && i < width * {}; ++i) sums[i] = 0;", sums.size());
   }
-  out_->Open("for (long k = k0; k < k1; ++k)");
-  emitter.Push();
-  emitter.SetIndex(2, "k");
-  auto point = [&](const std::string& live) {
-    out_->Line("store(to + (m - m0) / {0} * {1} + (k - k0) * {0}, {2});", lanes_, row_, emitter.Vector(a_.result()));
-    for (size_t s = 0; s < sums.size(); ++s) {
-      const std::string at = fmt::format("sums + width * {} + (m - m0)", s);
-      out_->Line("store({0}, load({0}) + {1});", at, emitter.Vector(body.exprs[sums[s]].args[0]));
-    }
-    static_cast<void>(live);
-  };
-  out_->Line("long m = m0;");
-  for (bool tail : {false, true}) {
-    out_->Open(fmt::runtime(tail ? "if (m < m1)" : "for (; m + {0} <= m1; m += {0})"), lanes_);
-    emitter.Push();
-    emitter.SetVector(1, "m", lanes_, tail ? "(m1 - m)" : "");
-    if (!tail) Prefetch(a_, 2, 8, &emitter);
-    point(tail ? "(m1 - m)" : "");
-    emitter.Pop();
+  out_->Open(fmt::runtime(pairs_ ? "for (long k = k0; k < k1 / 2 * 2; k += 2)" : "for (long k = k0; k < k1; ++k)"));
+  WritePanelsOfK(sums, &emitter, false);
+  out_->Close();
+  if (pairs_ && contract_.k % 2 != 0) {
+    out_->Open("if (k1 % 2 != 0)");
+    out_->Line("const long k = k1 - 1;");
+    WritePanelsOfK(sums, &emitter, true);
     out_->Close();
   }
-  emitter.Pop();
-  out_->Close();
   if (sums.empty()) return;
   out_->Line("if (k1 < {}) return;", contract_.k);
   for (bool tail : {false, true}) {
@@ -126,6 +118,33 @@ void ContractPacker::WritePanels() {
     emitter.SetIndex(2, "0");
     for (const Store& store : body.stores) emitter.EmitStore(store, false);
     emitter.Pop();
+    out_->Close();
+  }
+}
+
+// Step k of all panels, of pairs also the next, unless k is the last and `odd`.
+void ContractPacker::WritePanelsOfK(const std::vector<int>& sums, BodyEmitter* emitter, bool odd) {
+  const Body& body = a_.body();
+  const auto at_step = [&](const std::string& k, const std::string& live, bool fetch) {
+    emitter->Push();
+    emitter->SetIndex(2, k);
+    emitter->SetVector(1, "m", lanes_, live);
+    if (fetch) Prefetch(a_, 2, 8, emitter);
+    std::string value = emitter->Vector(a_.result());
+    for (size_t s = 0; s < sums.size(); ++s) {
+      const std::string at = fmt::format("sums + width * {} + (m - m0)", s);
+      out_->Line("store({0}, load({0}) + {1});", at, emitter->Vector(body.exprs[sums[s]].args[0]));
+    }
+    emitter->Pop();
+    return value;
+  };
+  out_->Line("long m = m0;");
+  for (bool tail : {false, true}) {
+    out_->Open(fmt::runtime(tail ? "if (m < m1)" : "for (; m + {0} <= m1; m += {0})"), lanes_);
+    const std::string live = tail ? "(m1 - m)" : "";
+    std::string value = at_step("k", live, !tail);
+    if (pairs_) value = PairText(a_, value, odd ? "vf32{}" : at_step("(k + 1)", live, !tail));
+    out_->Line("store(to + (m - m0) / {0} * {1} + {2} * {0}, {3});", lanes_, row_, StepsText("(k - k0)"), value);
     out_->Close();
   }
 }
@@ -191,8 +210,13 @@ void ContractPacker::WriteRows() {
   std::string at;
   loops.SetBefore([&](const std::string& index, const std::string&) { at = index; });
   loops.VectorLoop(2, "0", std::to_string(contract_.k), lanes_, [&](const std::string&) {
-    out_->Line("store(to + {}, {});", at, emitter.Vector(a_.result()));
+    if (pairs_) {
+      out_->Line("store_bf16((unsigned short*)to + {}, {});", at, emitter.Vector(a_.result()));
+    } else {
+      out_->Line("store(to + {}, {});", at, emitter.Vector(a_.result()));
+    }
   });
+  if (pairs_ && contract_.k % 2 != 0) out_->Line("((unsigned short*)to)[{}] = 0;", contract_.k);
   emitter.Pop();
   out_->Close();
 }
@@ -200,17 +224,18 @@ void ContractPacker::WriteRows() {
 bool ContractPacker::b_by_rows() const { return b_.across_contiguous() && !b_.windows(); }
 
 void ContractPacker::WritePackB() {
-  const std::string_view type = ScalarType(dtype());
   out_->Comment(fmt::format("Steps [k0, k1) of columns [n0, n1) of B in panels of {} columns.", panel_));
-  out_->Open("static __attribute__((noinline)) void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, {}* to)", type);
+  out_->Open("static __attribute__((noinline)) void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, {}* to)",
+             ScalarType(packed()));
   DeclareArgs(plan_.args, out_);
-  prelude_->Use("store", dtype());
+  for (DType stored : {dtype(), packed()}) prelude_->Use("store", stored);
   prelude_->Use("splat", dtype());
+  if (pairs_) prelude_->Use("pairs");
   if (b_.windows()) {
-    b_.windows()->Write({.along_begin = "n0", .along_end = "n1", .across_begin = "k0", .across_end = "k1",
+    const WindowCopier::Target target = {.along_begin = "n0", .along_end = "n1", .across_begin = "k0", .across_end = "k1",
                          .at = fmt::format("to + (i - n0) / {0} * {1} + (i - n0) % {0}", panel_, panel_stride_),
-                         .step = std::to_string(panel_), .room = fmt::format("{0} - (i - n0) % {0}", panel_)},
-                        prelude_, out_);
+                         .step = std::to_string(panel_), .room = fmt::format("{0} - (i - n0) % {0}", panel_)};
+    pairs_ ? b_.windows()->WritePairs(target, prelude_, out_) : b_.windows()->Write(target, prelude_, out_);
   } else {
     b_.across_contiguous() ? PackAlongN() : PackAlongK();
   }
@@ -222,18 +247,39 @@ void ContractPacker::WritePackB() {
 void ContractPacker::PackAlongN() {
   BodyEmitter emitter(b_.body(), plan_.args, prelude_, out_);
   emitter.SetIndex(0, "b");
-  out_->Open("for (long k = k0; k < k1; ++k)");
-  emitter.Push();
-  emitter.SetIndex(1, "k");
-  emitter.Hoist(std::vector<int>{b_.result()});
-  auto vector = [&](const std::string& n, const std::string& live, const std::string& at) {
-    emitter.Push();
-    emitter.SetVector(2, n, lanes_, live);
-    if (live.empty()) Prefetch(b_, 1, 8, &emitter);
-    out_->Line("store({}, {});", at, emitter.Vector(b_.result()));
-    emitter.Pop();
+  out_->Open(fmt::runtime(pairs_ ? "for (long k = k0; k < k1 / 2 * 2; k += 2)" : "for (long k = k0; k < k1; ++k)"));
+  WriteRowOfB(&emitter, false);
+  out_->Close();
+  if (pairs_ && contract_.k % 2 != 0) {
+    out_->Open("if (k1 % 2 != 0)");
+    out_->Line("const long k = k1 - 1;");
+    WriteRowOfB(&emitter, true);
+    out_->Close();
+  }
+}
+
+// Step k of all panels, of pairs also the next, unless k is the last and `odd`.
+void ContractPacker::WriteRowOfB(BodyEmitter* emitter, bool odd) {
+  const auto at_step = [&](const std::string& k, const std::string& n, const std::string& live) {
+    emitter->Push();
+    emitter->SetIndex(1, k);
+    emitter->SetVector(2, n, lanes_, live);
+    if (live.empty()) Prefetch(b_, 1, 8, emitter);
+    const std::string value = emitter->Vector(b_.result());
+    emitter->Pop();
+    return value;
   };
-  out_->Line("{}* at = to + (k - k0) * {};", ScalarType(dtype()), panel_);
+  emitter->Push();
+  if (!pairs_) {
+    emitter->SetIndex(1, "k");
+    emitter->Hoist(std::vector<int>{b_.result()});
+  }
+  auto vector = [&](const std::string& n, const std::string& live, const std::string& at) {
+    std::string value = at_step("k", n, live);
+    if (pairs_) value = PairText(b_, value, odd ? "vf32{}" : at_step("(k + 1)", n, live));
+    out_->Line("store({}, {});", at, value);
+  };
+  out_->Line("{}* at = to + {} * {};", ScalarType(packed()), StepsText("(k - k0)"), panel_);
   out_->Line("long n = n0;");
   out_->Open("for (; n + {0} <= n1; n += {0}, at += {1})", panel_, panel_stride_);
   for (int64_t j = 0; j < panel_; j += lanes_) vector(j == 0 ? "n" : fmt::format("(n + {})", j), "", fmt::format("at + {}", j));
@@ -246,8 +292,7 @@ void ContractPacker::PackAlongN() {
   out_->Open("if (n < n1)");
   vector("n", "(n1 - n)", "at");
   out_->Close();
-  emitter.Pop();
-  out_->Close();
+  emitter->Pop();
 }
 
 // Squares of lanes x lanes: vectors along k, transposed in registers.
@@ -255,20 +300,19 @@ void ContractPacker::PackAlongK() {
   prelude_->Use("transpose", dtype());
   BodyEmitter emitter(b_.body(), plan_.args, prelude_, out_);
   emitter.SetIndex(0, "b");
+  const int64_t steps = pairs_ ? 2 * lanes_ : lanes_;        // of k in a square
   out_->Open("for (long n = n0; n < n1; n += {})", lanes_);
   out_->Line("long k = k0;");
   for (bool tail : {false, true}) {
-    out_->Open(fmt::runtime(tail ? "if (k < k1)" : "for (; k + {0} <= k1; k += {0})"), lanes_);
+    out_->Open(fmt::runtime(tail ? "if (k < k1)" : "for (; k + {0} <= k1; k += {0})"), steps);
     out_->Line("{} r[{}];", VectorType(dtype()), lanes_);
     auto rows = [&](const char* index, const char* guard) {
       out_->Open("for (int i = 0; i < {}; ++i)", lanes_);
       emitter.Push();
       emitter.SetIndex(2, index);
-      emitter.SetVector(1, "k", lanes_, tail ? "(k1 - k)" : "");
       if (*guard) out_->Line("r[i] = {}{{}};", VectorType(dtype()));
       if (*guard) out_->Line("if ({}) break;", guard);
-      if (!tail) Prefetch(b_, 1, 8 * lanes_, &emitter);
-      out_->Line("r[i] = {};", emitter.Vector(b_.result()));
+      out_->Line("r[i] = {};", StepsOfB(&emitter, tail));
       emitter.Pop();
       out_->Close();
     };
@@ -280,12 +324,45 @@ void ContractPacker::PackAlongK() {
       rows("(n + i)", "n + i >= n1");
     }
     out_->Line("transpose(r);");
-    out_->Line("{0}* at = to + (n - n0) / {1} * {2} + (n - n0) % {1} + (k - k0) * {1};", ScalarType(dtype()), panel_, panel_stride_);
+    out_->Line("{0}* at = to + (n - n0) / {1} * {2} + (n - n0) % {1} + {3} * {1};", ScalarType(packed()), panel_, panel_stride_,
+               StepsText("(k - k0)"));
     if (!tail) out_->Line("#pragma clang loop unroll(full)");
-    out_->Line("for (int i = 0; i < {}; ++i) store(at + i * {}, r[i]);", tail ? "k1 - k" : std::to_string(lanes_), panel_);
+    out_->Line("for (int i = 0; i < {}; ++i) store(at + i * {}, {}r[i]);",
+               !tail    ? std::to_string(lanes_)
+               : pairs_ ? "(k1 - k + 1) / 2"
+                        : "k1 - k",
+               panel_, pairs_ ? "(vi32)" : "");
     out_->Close();
   }
   out_->Close();
+}
+
+// A vector of B along k from k on, of pairs twice as many steps.
+std::string ContractPacker::StepsOfB(BodyEmitter* emitter, bool tail) {
+  if (!pairs_) {
+    emitter->SetVector(1, "k", lanes_, tail ? "(k1 - k)" : "");
+    if (!tail) Prefetch(b_, 1, 8 * lanes_, emitter);
+    return emitter->Vector(b_.result());
+  }
+  const Operand* main = b_.exact_halves() ? b_.main() : nullptr;
+  if (main != nullptr && main->pieces.empty() && FirstStride(main->map.dim(1)) == 1 && Coalesce(main->map.dim(1)).size() == 1) {
+    emitter->SetIndex(1, "k");
+    if (!tail) Prefetch(b_, 1, 8 * lanes_, emitter);
+    if (tail) return fmt::format("(vf32)load_pairs_tail({}, k1 - k)", emitter->Pointer(*main));
+    return fmt::format("(vf32)load_pairs({})", emitter->Pointer(*main));
+  }
+  std::string parts[2];
+  for (int part = 0; part < 2; ++part) {
+    emitter->Push();
+    const std::string k = part == 0 ? "k" : fmt::format("(k + {})", lanes_);
+    const std::string live = part == 0 ? fmt::format("smaller(k1 - k, {})", lanes_) : fmt::format("larger(k1 - k - {}, 0)", lanes_);
+    emitter->SetVector(1, k, lanes_, tail ? live : "");
+    parts[part] = emitter->Vector(b_.result());
+    if (tail) parts[part] = fmt::format("keep({}, {})", parts[part], live);
+    emitter->Pop();
+  }
+  if (tail) prelude_->Use("bounds");
+  return fmt::format("(vf32){}({}, {})", b_.exact_halves() ? "along_pairs" : "round_along_pairs", parts[0], parts[1]);
 }
 
 }  // namespace athanor

@@ -17,11 +17,14 @@ namespace athanor {
 // A keeps its own direction: rows one behind the other when k is contiguous, else panels [m / lanes][k][lanes]. B becomes panels
 // [n / width][k][width] of nv vectors; of the last one only the vectors that n reaches are written, lanes past n are zero. Panels and windows of A may
 // be packed by parts of k, in order: running sums wait in `sums`, and the last part writes the side outputs.
+//
+// With `pairs`, what is packed is bf16, and two steps of k are one element, an int: all sizes in elements count pairs of k. The
+// indices k0 and k1 still count k; k0 is even. Behind an odd k the upper half is zero.
 class ContractPacker {
  public:
   // `a_depth`, `b_depth`: the most steps of k in one packed block.
   ContractPacker(const KernelPlan& plan, const ContractPlan& contract, const ContractOperand& a, const ContractOperand& b, int nv,
-                 int64_t a_depth, int64_t b_depth, Prelude* prelude, SourceWriter* out);
+                 int64_t a_depth, int64_t b_depth, bool pairs, Prelude* prelude, SourceWriter* out);
 
   void WritePackA();
   void WritePackB();
@@ -39,11 +42,19 @@ class ContractPacker {
  private:
   void Prefetch(const ContractOperand& operand, int k_dim, int64_t steps, BodyEmitter* emitter);
   void WritePanels();
+  void WritePanelsOfK(const std::vector<int>& sums, BodyEmitter* emitter, bool odd);
   void WriteRows();
   std::vector<std::vector<int>> Stages() const;
   void PackAlongN();
+  void WriteRowOfB(BodyEmitter* emitter, bool odd);
   void PackAlongK();
+  std::string StepsOfB(BodyEmitter* emitter, bool tail);
   DType dtype() const { return contract_.accumulator; }
+  DType packed() const { return pairs_ ? DType::kI32 : contract_.accumulator; }
+  // Steps of k as elements, of a number and of C++ text.
+  int64_t Steps(int64_t k) const { return pairs_ ? (k + 1) / 2 : k; }
+  std::string StepsText(const std::string& k) const { return pairs_ ? fmt::format("{} / 2", k) : k; }
+  std::string PairText(const ContractOperand& operand, const std::string& low, const std::string& high);
 
   const KernelPlan& plan_;
   const ContractPlan& contract_;
@@ -52,6 +63,7 @@ class ContractPacker {
   Prelude* prelude_;
   SourceWriter* out_;
   int lanes_;
+  bool pairs_;
   bool panels_;
   int64_t row_;                                              // elements from row to row of packed A, or from panel to panel
   int64_t panel_;                                            // columns of a panel of B

@@ -28,13 +28,17 @@ struct Facts {
         b(contract.b, contract.b_result, 2, plan.args),
         element(SizeOf(contract.accumulator)),
         lanes(cpu.vector_bytes() / element),
-        a_in_place(a.in_place() && !a.has_stores() && !a.has_statistics()),
+        halves(a.halves() && b.halves() && contract.k > 1),
         b_in_place(b.in_place() && (contract.n == 1 || b.stride(2) == 1)) {}
+
+  bool a_in_place(bool pairs) const { return (pairs ? a.pairs_in_place() : a.in_place()) && !a.has_stores() && !a.has_statistics(); }
+  int64_t step_bytes(bool pairs) const { return pairs ? 2 : element; }  // of a packed operand, for one step of k
 
   const ContractPlan& contract;
   ContractOperand a, b;
   int64_t element, lanes;
-  bool a_in_place, b_in_place;
+  bool halves;                                               // both operands are bf16
+  bool b_in_place;                                           // not in pairs
 };
 
 // Cycles that a tile of `rows` x `vectors` takes for one step of k: two multiply-adds and two loads a cycle, and few accumulators wait
@@ -91,9 +95,10 @@ int64_t EvenPanels(int64_t panels, int64_t most) {
 // before the products, a large one block by block by the tasks that own its columns.
 Pack PackingOfB(const Facts& facts, const CpuTarget& cpu, const ContractSchedule& s) {
   const ContractPlan& c = facts.contract;
-  const int64_t row = facts.b_in_place ? facts.b.stride(1) * facts.element : 0;
-  if (facts.b_in_place && (row <= 1024 || c.m < 4 * s.mr || (facts.a.panels() && row % 4096 != 0))) return Pack::kNone;
-  return c.k * c.n * facts.element <= cpu.l2_bytes || facts.a.panels() ? Pack::kPhase : Pack::kTask;
+  const bool in_place = facts.b_in_place && !s.pairs;
+  const int64_t row = in_place ? facts.b.stride(1) * facts.element : 0;
+  if (in_place && (row <= 1024 || c.m < 4 * s.mr || (facts.a.panels() && row % 4096 != 0))) return Pack::kNone;
+  return c.k * c.n * facts.step_bytes(s.pairs) <= cpu.l2_bytes || facts.a.panels() ? Pack::kPhase : Pack::kTask;
 }
 
 // Across-contiguous A in blocks that stay in the cache, one owner each. Few of them share the work along k, unless they have side
@@ -101,7 +106,7 @@ Pack PackingOfB(const Facts& facts, const CpuTarget& cpu, const ContractSchedule
 ContractSchedule PanelsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
   const ContractPlan& c = facts.contract;
   s.pack_a = Pack::kTask;
-  const int64_t fitting = cpu.l2_bytes / 4 / (s.kc * facts.element) / facts.lanes * facts.lanes;
+  const int64_t fitting = cpu.l2_bytes / 4 / (s.kc * facts.step_bytes(s.pairs)) / facts.lanes * facts.lanes;
   int64_t blocks = Ceil(std::max<int64_t>(c.m, 1), std::clamp(fitting, facts.lanes, kMostRows));
   const int64_t tasks = blocks * std::max<int64_t>(c.batch, 1);
   if (tasks < 4 && c.k >= 4 * s.kc && !facts.a.has_stores()) {
@@ -117,7 +122,7 @@ ContractSchedule PanelsOfA(const Facts& facts, const CpuTarget& cpu, ContractSch
 // enough to keep blocks large.
 ContractSchedule RowsOfA(const Facts& facts, ContractSchedule s) {
   const ContractPlan& c = facts.contract;
-  s.pack_a = facts.a_in_place ? Pack::kNone : Pack::kPhase;
+  s.pack_a = facts.a_in_place(s.pairs) ? Pack::kNone : Pack::kPhase;
   const int64_t column_tasks = Ceil(std::max<int64_t>(c.n, 1), s.nc);
   // Tasks of the same columns share a packed block of B when that holds all of k.
   const int64_t tasks = s.pack_b != Pack::kTask ? kTasks : c.k <= s.kc ? 2 * kTasks : 4;
@@ -130,10 +135,10 @@ ContractSchedule RowsOfA(const Facts& facts, ContractSchedule s) {
 ContractSchedule WindowsOfB(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
   const ContractPlan& c = facts.contract;
   const int64_t panel = s.nv * facts.lanes;
-  s.pack_a = facts.a_in_place ? Pack::kNone : Pack::kPhase;
+  s.pack_a = facts.a_in_place(s.pairs) ? Pack::kNone : Pack::kPhase;
   s.pack_b = Pack::kTask;
   s.mc = RoundUp(c.m, s.mr);
-  const int64_t fitting = cpu.l2_bytes * 6 / 10 / (s.kc * facts.element), balanced = Ceil(c.n * c.batch, kTasks);
+  const int64_t fitting = cpu.l2_bytes * 6 / 10 / (s.kc * facts.step_bytes(s.pairs)), balanced = Ceil(c.n * c.batch, kTasks);
   s.nc = std::max(std::min({fitting, balanced, RoundUp(c.n, panel)}) / panel, int64_t{1}) * panel;
   return s;
 }
@@ -141,11 +146,12 @@ ContractSchedule WindowsOfB(const Facts& facts, const CpuTarget& cpu, ContractSc
 // Each task packs a part of k of both operands, for as many rows as the cache holds.
 ContractSchedule WindowsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
   const ContractPlan& c = facts.contract;
-  const bool small_b = c.k * c.n * facts.element <= cpu.l2_bytes;
+  const int64_t step = facts.step_bytes(s.pairs);
+  const bool small_b = c.k * c.n * step <= cpu.l2_bytes;
   s.pack_a = Pack::kTask;
   s.pack_b = small_b ? Pack::kPhase : Pack::kTask;
-  s.kc = std::min<int64_t>(s.kc, small_b ? 512 : 256);
-  const int64_t row_bytes = (s.kc + (small_b ? c.n : 0)) * facts.element;                             // of A, and of C where it is large
+  s.kc = std::min<int64_t>(s.kc, (small_b ? 512 : 256) * (s.pairs ? 2 : 1));
+  const int64_t row_bytes = s.kc * step + (small_b ? c.n : 0) * facts.element;                             // of A, and of C where it is large
   const int64_t room = std::max(cpu.l2_bytes / 2 / row_bytes, facts.lanes), blocks = Ceil(c.m, room);
   s.mc = RoundUp(Ceil(c.m, blocks), std::lcm(facts.lanes, s.mr));
   s.nc = RoundUp(c.n, s.nv * facts.lanes);
@@ -164,13 +170,15 @@ std::string ValidateContract(const ContractSchedule& s, const KernelPlan& plan, 
   if (s.kc % facts.lanes != 0) return "kc is no multiple of the vector";
   if (s.mc % s.mr != 0 && s.mc < facts.contract.m) return "mc is no multiple of the tile's rows";
   if (s.k_split > std::max<int64_t>(1, facts.contract.k / facts.lanes)) return "k_split leaves empty parts";
-  if (s.pack_a == Pack::kNone && !facts.a_in_place) return "A has a prologue or an access map that only packing can carry";
+  if (s.pairs && !facts.halves) return "only bf16 operands are taken in pairs of k";
+  if (s.pairs && s.pack_b == Pack::kNone) return "pairs of k along the rows of B have to be packed";
+  if (s.pack_a == Pack::kNone && !facts.a_in_place(s.pairs)) return "A has a prologue or an access map that only packing can carry";
   if (s.pack_b == Pack::kNone && !facts.b_in_place) return "B has a prologue or an access map that only packing can carry";
   if (s.pack_a != Pack::kNone && facts.a.panels() && facts.lanes % s.mr != 0) return "the tile's rows straddle panels of A";
   if (s.pack_a == Pack::kTask && s.mc % facts.lanes != 0) return "mc is no multiple of the vector";
   if (s.pack_a == Pack::kTask && s.k_split != 1 && facts.a.has_stores()) return "tasks that split k would repeat A's side outputs";
   const int64_t depth = facts.a.by_parts() ? std::min(s.kc, facts.contract.k) : facts.contract.k;
-  if (s.pack_a == Pack::kTask && s.mc * depth * facts.element > (256 << 20)) return "the packed block of A is too large";
+  if (s.pack_a == Pack::kTask && s.mc * depth * facts.step_bytes(s.pairs) > (256 << 20)) return "the packed block of A is too large";
   return "";
 }
 
@@ -181,16 +189,19 @@ struct Settled {
   std::pair<int, int> tile;
   std::optional<int64_t> kc;
   std::optional<Pack> pack_a, pack_b;
+  bool pairs = false;
 };
 
 ContractSchedule Complete(const Facts& facts, const CpuTarget& cpu, const Settled& settled) {
   const int64_t k = std::max<int64_t>(facts.contract.k, 1);
   ContractSchedule s;
   std::tie(s.mr, s.nv) = settled.tile;
+  s.pairs = settled.pairs;
+  const int64_t step = facts.step_bytes(s.pairs), deep = s.pairs ? 2 : 1;
   const int64_t panel = s.nv * facts.lanes, panels = Ceil(std::max<int64_t>(facts.contract.n, 1), panel);
   // A long k is cut short where packed panels of A and the rows of C that they add to fit the cache together.
-  const bool short_parts = facts.a.panels() && k > 512 && kMostRows * panels * panel * facts.element <= cpu.l2_bytes * 3 / 10;
-  s.kc = RoundUp(std::min(k, settled.kc.value_or(short_parts ? 256 : 1024)), facts.lanes);
+  const bool short_parts = facts.a.panels() && k > 512 * deep && kMostRows * panels * panel * facts.element <= cpu.l2_bytes * 3 / 10;
+  s.kc = RoundUp(std::min(k, settled.kc.value_or(deep * (short_parts ? 256 : 1024))), facts.lanes);
   s.unroll = 4;
   // Where a tile takes all registers, clang, which loads ahead, has to spill an accumulator.
   if (TileRegisters(s.mr, s.nv) == cpu.vector_registers()) s.maker = ContractSchedule::Maker::kAsmjit;
@@ -198,17 +209,20 @@ ContractSchedule Complete(const Facts& facts, const CpuTarget& cpu, const Settle
   if (facts.a.windows() && facts.a.by_parts()) return WindowsOfA(facts, cpu, s);
 
   s.pack_b = settled.pack_b.value_or(PackingOfB(facts, cpu, s));
-  s.nc = EvenPanels(panels, Ceil(std::max<int64_t>(cpu.l2_bytes * 4 / 10 / (s.kc * facts.element), 1), panel)) * panel;
+  s.nc = EvenPanels(panels, Ceil(std::max<int64_t>(cpu.l2_bytes * 4 / 10 / (s.kc * step), 1), panel)) * panel;
   s = facts.a.panels() ? PanelsOfA(facts, cpu, s) : RowsOfA(facts, s);
   s.pack_a = settled.pack_a.value_or(s.pack_a);
   return s;
 }
 
+// bf16 stays bf16 where the processor multiplies it twice as fast as f32.
+bool PairsPay(const Facts& facts, const CpuTarget& cpu) { return facts.halves && cpu.isa == Isa::kAvx512 && cpu.Has("avx512bf16"); }
+
 }  // namespace
 
 ContractSchedule DefaultContract(const KernelPlan& plan, const CpuTarget& cpu) {
   const Facts facts(plan, cpu);
-  return Complete(facts, cpu, {.tile = Tiles(facts, cpu)[0]});
+  return Complete(facts, cpu, {.tile = Tiles(facts, cpu)[0], .pairs = PairsPay(facts, cpu)});
 }
 
 // The default for each good tile, each packing and each depth; then small changes of each of those.
@@ -218,13 +232,15 @@ std::vector<ContractSchedule> ContractSpace(const KernelPlan& plan, const CpuTar
   auto add = [&](const ContractSchedule& s) {
     if (ValidateContract(s, plan, cpu).empty() && std::find(space.begin(), space.end(), s) == space.end()) space.push_back(s);
   };
+  const bool pairs = PairsPay(facts, cpu);
   const std::vector<std::pair<int, int>> tiles = Tiles(facts, cpu);
-  for (const auto& tile : tiles) add(Complete(facts, cpu, {.tile = tile}));
+  for (const auto& tile : tiles) add(Complete(facts, cpu, {.tile = tile, .pairs = pairs}));
   for (Pack pack : {Pack::kNone, Pack::kPhase, Pack::kTask}) {
-    add(Complete(facts, cpu, {.tile = tiles[0], .pack_b = pack}));
-    add(Complete(facts, cpu, {.tile = tiles[0], .pack_a = pack}));
+    add(Complete(facts, cpu, {.tile = tiles[0], .pack_b = pack, .pairs = pairs}));
+    add(Complete(facts, cpu, {.tile = tiles[0], .pack_a = pack, .pairs = pairs}));
   }
-  for (int64_t kc : {256, 512, 1024, 2048}) add(Complete(facts, cpu, {.tile = tiles[0], .kc = kc}));
+  for (int64_t kc : {256, 512, 1024, 2048}) add(Complete(facts, cpu, {.tile = tiles[0], .kc = kc, .pairs = pairs}));
+  if (facts.halves) add(Complete(facts, cpu, {.tile = tiles[0], .pairs = !pairs}));
   const std::vector<ContractSchedule> bases = space;
   auto vary = [&](const auto& change) {
     for (ContractSchedule s : bases) {

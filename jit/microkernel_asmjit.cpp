@@ -19,7 +19,7 @@ namespace x86 = asmjit::x86;
 // Emits one micro-kernel. Registers: rdi a, rsi b, rdx c, rcx k, r8 first; accumulators from 0 up, then B's row, then A's element.
 class Emitter {
  public:
-  Emitter(const Microkernel& kernel, Isa isa) : kernel_(kernel), wide_(isa == Isa::kAvx512), f64_(kernel.dtype == DType::kF64) {
+  Emitter(const Microkernel& kernel, Isa isa) : kernel_(kernel), wide_(isa == Isa::kAvx512), f64_(kernel.dtype == DType::kF64), pairs_(kernel.dtype == DType::kBF16) {
     vector_bytes_ = wide_ ? 64 : 32;
     code_.init(asmjit::Environment(asmjit::Arch::kX64));
     code_.attach(&as_);
@@ -43,7 +43,7 @@ class Emitter {
   x86::Vec Acc(int i, int j) const { return Reg(i * kernel_.nv + j); }
   x86::Vec B(int j) const { return Reg(kernel_.mr * kernel_.nv + j); }
   x86::Vec A() const { return Reg(kernel_.mr * kernel_.nv + kernel_.nv); }
-  int32_t Bytes(int64_t elements) const { return static_cast<int32_t>(elements * SizeOf(kernel_.dtype)); }
+  int32_t Bytes(int64_t elements) const { return static_cast<int32_t>(elements * SizeOf(kernel_.accumulator())); }
   x86::Mem C(int i, int j) const { return x86::ptr(x86::rdx, Bytes(i * kernel_.c_row) + j * vector_bytes_); }
 
   // While at least `steps` of k are left: that many at once.
@@ -75,7 +75,11 @@ class Emitter {
       const x86::Mem element = x86::ptr(x86::rdi, a + Bytes(i * kernel_.a_row));
       f64_ ? as_.vbroadcastsd(A(), element) : as_.vbroadcastss(A(), element);
       for (int j = 0; j < kernel_.nv; ++j) {
-        f64_ ? as_.vfmadd231pd(Acc(i, j), A(), B(j)) : as_.vfmadd231ps(Acc(i, j), A(), B(j));
+        if (pairs_) {
+          as_.vdpbf16ps(Acc(i, j), A(), B(j));
+        } else {
+          f64_ ? as_.vfmadd231pd(Acc(i, j), A(), B(j)) : as_.vfmadd231ps(Acc(i, j), A(), B(j));
+        }
       }
     }
   }
@@ -98,7 +102,7 @@ class Emitter {
   }
 
   const Microkernel& kernel_;
-  bool wide_, f64_;
+  bool wide_, f64_, pairs_;
   int vector_bytes_;
   asmjit::CodeHolder code_;
   x86::Assembler as_;
@@ -108,12 +112,12 @@ class Emitter {
 
 bool WriteMicrokernelAsmjit(const Microkernel& kernel, Isa isa, Prelude* prelude, SourceWriter* out) {
   static_cast<void>(prelude);
-  const int64_t reach = SizeOf(kernel.dtype) * std::max({kernel.a_row * kernel.mr + kernel.a_step * kernel.unroll, kernel.b_step * kernel.unroll + 64,
+  if (kernel.dtype == DType::kBF16 && !(kernel.vdpbf16ps && isa == Isa::kAvx512)) return false;
+  const int64_t reach = SizeOf(kernel.accumulator()) * std::max({kernel.a_row * kernel.mr + kernel.a_step * kernel.unroll, kernel.b_step * kernel.unroll + 64,
                                                          kernel.c_row * kernel.mr});
   if ((kernel.b_tail > 0 && isa != Isa::kAvx512) || reach > INT32_MAX) return false;
   ATHANOR_CHECK(TileRegisters(kernel.mr, kernel.nv) <= (isa == Isa::kAvx512 ? 32 : 16));
   const std::vector<uint8_t> code = Emitter(kernel, isa).Emit();
-  const std::string_view type = ScalarType(kernel.dtype);
   out->Comment(fmt::format("{} rows by {} vectors{}; machine code from asmjit", kernel.mr, kernel.nv,
                            kernel.b_tail > 0 ? fmt::format(", the last with {} lanes", kernel.b_tail) : ""));
   out->Line("asm(\".text\\n.p2align 6\\n.globl {0}\\n.type {0},@function\\n{0}:\\n\"", kernel.name);
@@ -123,7 +127,8 @@ bool WriteMicrokernelAsmjit(const Microkernel& kernel, Isa isa, Prelude* prelude
     out->Line("{}\\n\"", line);
   }
   out->Line("    \".size {0}, .-{0}\\n\");", kernel.name);
-  out->Line("extern \"C\" void {}(const {}* a, const {}* b, {}* c, long k, long first);", kernel.name, type, type, type);
+  out->Line("extern \"C\" void {}(const {}* a, const {}* b, {}* c, long k, long first);", kernel.name, kernel.element(), kernel.element(),
+            ScalarType(kernel.accumulator()));
   out->Blank();
   return true;
 }

@@ -3,14 +3,18 @@
 namespace athanor {
 
 void WriteMicrokernelCpp(const Microkernel& kernel, Prelude* prelude, SourceWriter* out) {
-  const std::string_view scalar = ScalarType(kernel.dtype), vector = VectorType(kernel.dtype);
+  const bool pairs = kernel.dtype == DType::kBF16;
+  const DType loaded = pairs ? DType::kI32 : kernel.dtype;
+  const std::string_view scalar = ScalarType(kernel.accumulator()), vector = VectorType(kernel.accumulator());
   const int lanes = prelude->lanes();
-  for (const char* helper : {"splat", "load", "store"}) prelude->Use(helper, kernel.dtype);
-  if (kernel.b_tail > 0) prelude->Use("tail", kernel.dtype);
+  for (const char* helper : {"splat", "load"}) prelude->Use(helper, loaded);
+  for (const char* helper : {"load", "store"}) prelude->Use(helper, kernel.accumulator());
+  if (kernel.b_tail > 0) prelude->Use("tail", loaded);
+  if (pairs) prelude->Use(kernel.vdpbf16ps ? "dot_avx512bf16" : "dot");
   out->Comment(kernel.b_tail > 0 ? fmt::format("{} rows by {} vectors, the last with {} lanes", kernel.mr, kernel.nv, kernel.b_tail)
                                  : fmt::format("{} rows by {} vectors", kernel.mr, kernel.nv));
-  out->Open("static __attribute__((noinline)) void {}(const {}* a, const {}* b, {}* c, long k, long first)", kernel.name, scalar,
-            scalar, scalar);
+  out->Open("static __attribute__((noinline)) void {}(const {}* a, const {}* b, {}* c, long k, long first)", kernel.name,
+            kernel.element(), kernel.element(), scalar);
   for (int i = 0; i < kernel.mr; ++i) {
     std::string line = fmt::format("{} ", vector);
     for (int j = 0; j < kernel.nv; ++j) line += fmt::format("{}c{}_{} = {{}}", j ? ", " : "", i, j);
@@ -20,12 +24,14 @@ void WriteMicrokernelCpp(const Microkernel& kernel, Prelude* prelude, SourceWrit
   out->Open("for (long p = 0; p < k; ++p)");
   for (int j = 0; j < kernel.nv; ++j) {
     const bool tail = kernel.b_tail > 0 && j == kernel.nv - 1;
-    out->Line("const {} b{} = {};", vector, j,
+    out->Line("const {} b{} = {};", VectorType(loaded), j,
               tail ? fmt::format("load_tail(b + {}, {})", j * lanes, kernel.b_tail) : fmt::format("load(b + {})", j * lanes));
   }
   for (int i = 0; i < kernel.mr; ++i) {
-    std::string line = fmt::format("{{ const {} x = splat(a[{}]);", vector, i * kernel.a_row);
-    for (int j = 0; j < kernel.nv; ++j) line += fmt::format(" c{0}_{1} += x * b{1};", i, j);
+    std::string line = fmt::format("{{ const {} x = splat(a[{}]);", VectorType(loaded), i * kernel.a_row);
+    for (int j = 0; j < kernel.nv; ++j) {
+      line += fmt::format(fmt::runtime(pairs ? " c{0}_{1} = dot(c{0}_{1}, x, b{1});" : " c{0}_{1} += x * b{1};"), i, j);
+    }
     out->Line("{} }}", line);
   }
   out->Line("a += {};", kernel.a_step);

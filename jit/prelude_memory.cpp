@@ -186,7 +186,7 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
 }
 
 // Booleans, bf16 and f16 have another form in memory than as values.
-void AppendNarrowUnits(std::vector<PreludeUnit>* units) {
+void AppendNarrowUnits(int lanes, std::vector<PreludeUnit>* units) {
   auto forms = [](std::string_view tag, std::string_view value, std::string_view memory, std::string_view scalar) {
     return Substitute(
         "INLINE $V load_$tag(const $T* p) { return $tag_value(load(p)); }\n"
@@ -215,6 +215,45 @@ void AppendNarrowUnits(std::vector<PreludeUnit>* units) {
                     "INLINE float bf16_value(unsigned short x) { return __builtin_bit_cast(float, (unsigned)x << 16); }\n"
                     "INLINE unsigned short bf16_bits(float x) { return bf16_bits(vf32{x})[0]; }\n" +
                         forms("bf16", "vf32", "vu16", "unsigned short")});
+  units->push_back({"pairs",
+                    {"bf16", "load.i32", "store.i32"},
+                    "// Two bf16 in 32 bits, the first below: of values that are bf16 already, or rounded.\n"
+                    "INLINE vi32 pair(vu16 low, vu16 high) { return __builtin_convertvector(low, vi32) | __builtin_convertvector(high, vi32) << 16; }\n"
+                    "INLINE vi32 pair(vf32 low, vf32 high) { return (((vi32)low >> 16) & 0xffff) | ((vi32)high & ~0xffff); }\n"
+                    "INLINE vi32 round_pair(vf32 low, vf32 high) { return pair(bf16_bits(low), bf16_bits(high)); }\n" +
+                        Substitute("// The pairs of two vectors one behind the other; their first n elements; pairs as they lie in memory.\n"
+                                   "INLINE vi32 along_pairs(vf32 a, vf32 b) {\n"
+                                   "  return pair(__builtin_shufflevector(a, b, $EVEN), __builtin_shufflevector(a, b, $ODD));\n"
+                                   "}\n"
+                                   "INLINE vi32 round_along_pairs(vf32 a, vf32 b) {\n"
+                                   "  return round_pair(__builtin_shufflevector(a, b, $EVEN), __builtin_shufflevector(a, b, $ODD));\n"
+                                   "}\n"
+                                   "INLINE vf32 keep(vf32 x, long n) { return vi32{$IOTA} < (int)n ? x : vf32{}; }\n"
+                                   "INLINE vi32 load_pairs(const unsigned short* p) {\n"
+                                   "  vi32 v;\n"
+                                   "  __builtin_memcpy(&v, p, sizeof v);\n"
+                                   "  return v;\n"
+                                   "}\n"
+                                   "INLINE vi32 load_pairs_tail(const unsigned short* p, long n) {\n"
+                                   "  vi32 v{};\n"
+                                   "  for (long i = 0; i < n; ++i) v[i / 2] |= p[i] << i % 2 * 16;\n"
+                                   "  return v;\n"
+                                   "}\n",
+                                   {{"$IOTA", LaneList(lanes, [](int i) { return std::to_string(i); })},
+                                    {"$EVEN", LaneList(lanes, [](int i) { return std::to_string(2 * i); })},
+                                    {"$ODD", LaneList(lanes, [](int i) { return std::to_string(2 * i + 1); })}})});
+  units->push_back({"dot",
+                    {"pairs", "splat.i32"},
+                    "// c + the products of both halves\n"
+                    "INLINE vf32 dot(vf32 c, vi32 a, vi32 b) {\n"
+                    "  c = __builtin_elementwise_fma((vf32)(a << 16), (vf32)(b << 16), c);\n"
+                    "  return __builtin_elementwise_fma((vf32)(a & ~0xffff), (vf32)(b & ~0xffff), c);\n"
+                    "}\n"});
+  units->push_back({"dot_avx512bf16",
+                    {"pairs", "splat.i32"},
+                    "typedef __bf16 bf16_halves __attribute__((vector_size(64)));\n"
+                    "// c + the products of both halves\n"
+                    "INLINE vf32 dot(vf32 c, vi32 a, vi32 b) { return (vf32)__builtin_ia32_dpbf16ps_512(c, (bf16_halves)a, (bf16_halves)b); }\n"});
   units->push_back({"f16",
                     {"load.u16", "store.u16", "tail.u16", "strided.u16"},
                     "typedef _Float16 vf16 __attribute__((vector_size(sizeof(vu16))));\n"
@@ -285,7 +324,7 @@ std::string TransposeText(const ElementType& type, int lanes) {
 
 void AppendMemoryUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
   AppendAccessUnits(isa, lanes, units);
-  AppendNarrowUnits(units);
+  AppendNarrowUnits(lanes, units);
   for (const ElementType& type : kElementTypes) {
     const int blocks = lanes * type.bytes / 16;
     if ((type.bytes == 4 || type.bytes == 8) && (blocks == 1 || blocks == 2 || blocks == 4) && lanes * type.bytes <= 64) {

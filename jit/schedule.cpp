@@ -22,6 +22,7 @@ void VisitFields(S& s, Visitor&& visit) {
   } else if constexpr (std::is_same_v<T, ContractSchedule>) {
     visit("mr", s.mr), visit("nv", s.nv), visit("mc", s.mc), visit("nc", s.nc), visit("kc", s.kc), visit("pack_a", s.pack_a);
     visit("pack_b", s.pack_b), visit("k_split", s.k_split), visit("unroll", s.unroll), visit("maker", s.maker);
+    visit("pairs", s.pairs);
   } else if constexpr (std::is_same_v<T, AttentionSchedule>) {
     visit("block_q", s.block_q), visit("block_k", s.block_k), visit("mr", s.mr), visit("nv", s.nv);
   } else {

@@ -36,6 +36,7 @@ struct ContractSchedule {
   int64_t k_split = 1;                                       // parallel partial sums over k, combined in order
   int unroll = 4;                                            // k steps of the micro-kernel's loop
   Maker maker = Maker::kCpp;
+  bool pairs = false;                                        // bf16 operands stay bf16, packed in pairs of k
   bool operator==(const ContractSchedule&) const = default;
 };
 

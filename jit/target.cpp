@@ -29,6 +29,9 @@ std::vector<Feature> Avx512Features() {
           {"avx512vl", cpuinfo_has_x86_avx512vl()}};
 }
 
+// What AVX-512 code uses where it is there, and does without where not.
+std::vector<Feature> OptionalFeatures() { return {{"avx512bf16", cpuinfo_has_x86_avx512bf16()}}; }
+
 std::vector<std::string> Names(const std::vector<Feature>& features, bool present) {
   std::vector<std::string> names;
   for (const Feature& feature : features) {
@@ -49,6 +52,8 @@ int64_t CacheBytes(uint32_t count, const struct cpuinfo_cache* caches, int64_t f
 
 }  // namespace
 
+bool CpuTarget::Has(std::string_view feature) const { return std::find(features.begin(), features.end(), feature) != features.end(); }
+
 std::string_view Name(Isa isa) { return isa == Isa::kAvx512 ? "avx512" : "avx2"; }
 
 CpuTarget DetectCpu() {
@@ -59,7 +64,9 @@ CpuTarget DetectCpu() {
   cpu.isa = Names(Avx512Features(), false).empty() ? Isa::kAvx512 : Isa::kAvx2;
   cpu.features = Names(Avx2Features(), true);
   if (cpu.isa == Isa::kAvx512) {
-    for (std::string& name : Names(Avx512Features(), true)) cpu.features.push_back(std::move(name));
+    for (const std::vector<Feature>& features : {Avx512Features(), OptionalFeatures()}) {
+      for (std::string& name : Names(features, true)) cpu.features.push_back(std::move(name));
+    }
   }
   std::sort(cpu.features.begin(), cpu.features.end());
   cpu.model = cpuinfo_get_packages_count() > 0 ? cpuinfo_get_package(0)->name : "x86-64";

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "jit/body.h"
@@ -31,8 +33,11 @@ class WindowCopier {
     std::string step;                                        // elements from one index across to the next
     // Places from `i` to the end of what may be written (a panel, a row). Lanes past the data are written there, as zeros.
     std::string room;
+    bool halves = false;                                     // bf16 stays bf16: `at` is an unsigned short*
   };
   void Write(const Target& target, Prelude* prelude, SourceWriter* out) const;
+  // The same with two indices across, the first one even, as one int (bf16): `at` is an int*, `step` from one pair to the next.
+  void WritePairs(const Target& target, Prelude* prelude, SourceWriter* out) const;
 
  private:
   // One digit of a dimension: its extent and the strides of the functions of the index. Function 0 is the address, 1 + i the
@@ -42,7 +47,13 @@ class WindowCopier {
     std::vector<int64_t> strides;
   };
   static std::optional<std::vector<Piece>> PiecesOf(const Operand& operand, int dim);
+  // The loop over runs of pixels up to what is written for each.
+  void OpenRuns(const Target& target, std::string_view type, SourceWriter* out) const;
   void WriteRun(const Target& target, Prelude* prelude, SourceWriter* out) const;
+  int64_t Taps() const;
+  std::pair<std::string, std::string> TapText() const;
+  std::string LoadText(const std::string& x, const std::string& first, const std::string& last, Prelude* prelude) const;
+  void WriteBounds(const std::string& first, const std::string& last, SourceWriter* out) const;
   void WriteTap(const Target& target, Prelude* prelude, SourceWriter* out) const;
   void WriteChannels(const Target& target, Prelude* prelude, SourceWriter* out) const;
 

@@ -19,7 +19,7 @@ namespace athanor {
 namespace {
 
 // Changes whenever old schedules stop being comparable: new fields, other meanings.
-constexpr std::string_view kSpaceVersion = "3";
+constexpr std::string_view kSpaceVersion = "4";
 
 std::optional<Schedule> Known(const KernelPlan& plan, const CpuTarget& cpu, const CacheKey& key, Cache& cache) {
   const auto bytes = cache.Get(key);

@@ -15,6 +15,7 @@ struct Product {
   bool prologue = false;                                     // A and B are scaled along k
   bool sums = false;                                         // side output: the sums of A over k
   bool residual = false;                                     // the epilogue reads a tensor of C's shape
+  DType dtype = DType::kF32;                                 // of the operands
 };
 
 class ContractBuilder {
@@ -23,14 +24,14 @@ class ContractBuilder {
     const Layout a(0, {{{p.batch, p.m * p.k}}, {{p.m, p.a_across ? 1 : p.k}}, {{p.k, p.a_across ? p.m : 1}}});
     const Layout b(0, {{{p.batch, p.k * p.n}}, {{p.k, p.b_along_k ? 1 : p.n}}, {{p.n, p.b_along_k ? p.k : 1}}});
     const Layout row(0, {{{p.batch, p.m}}, {{p.m, 1}}, {{p.k, 0}}});
-    int result = builder_.Load(DType::kF32, a);
+    int result = builder_.Load(p.dtype, a);
     if (p.sums) sums_ = builder_.Store(builder_.Reduce(Fn::kAdd, result, 4), row);
-    const int scales = p.prologue ? builder_.AddArg(DType::kF32, p.k, false) : -1;
+    const int scales = p.prologue ? builder_.AddArg(p.dtype, p.k, false) : -1;
     const Digits batch = {{p.batch, 0}}, along_m = {{p.m, 0}}, along_n = {{p.n, 0}}, along_k = {{p.k, 1}};
     if (p.prologue) result = builder_.Do(Fn::kMul, result, builder_.LoadArg(scales, Layout(0, {batch, along_m, along_k})));
     plan_.a = Take({p.batch, p.k, p.n}), plan_.a_result = result;
 
-    result = builder_.Load(DType::kF32, b);
+    result = builder_.Load(p.dtype, b);
     if (p.prologue) result = builder_.Do(Fn::kMul, result, builder_.LoadArg(scales, Layout(0, {batch, along_k, along_n})));
     plan_.b = Take({p.batch, p.m, p.n}), plan_.b_result = result;
 
@@ -56,20 +57,22 @@ class ContractBuilder {
   // `got` holds the arguments after a run.
   void Check(const std::vector<Memory>& got, const std::string& what) const {
     int failures = 0;
-    auto expect = [&](double g, double w, const std::string& at) {
-      if (std::abs(g - w) <= 2e-5 * static_cast<double>(p_.k + 4) || ++failures > 3) return;
+    // Sums of bf16 are stored as bf16, and what a prologue makes of bf16 may be rounded to it before it is multiplied.
+    const bool half = p_.dtype == DType::kBF16;
+    auto expect = [&](double g, double w, bool rounded, const std::string& at) {
+      if (std::abs(g - w) <= (rounded && half ? 4e-3 : 2e-5) * static_cast<double>(p_.k + 4) || ++failures > 3) return;
       ADD_FAILURE() << what << ": " << at << " is " << g << ", expected " << w;
     };
     for (int64_t b = 0; b < p_.batch; ++b) {
       for (int64_t i = 0; i < p_.m; ++i) {
         double sum = 0;
         for (int64_t p = 0; p < p_.k; ++p) sum += A(b, i, p);
-        if (p_.sums) expect(got[sums_].Get(b * p_.m + i), sum, "sum " + std::to_string(i));
+        if (p_.sums) expect(got[sums_].Get(b * p_.m + i), sum, true, "sum " + std::to_string(i));
         for (int64_t j = 0; j < p_.n; ++j) {
           const int64_t at = (b * p_.m + i) * p_.n + j;
           double c = got[plan_.epilogue.operands[0].arg].Get(j) + (p_.residual ? got[plan_.epilogue.operands[1].arg].Get(at) : 0);
           for (int64_t p = 0; p < p_.k; ++p) c += A(b, i, p) * B(b, p, j) * Scale(p) * Scale(p);
-          expect(got[out_].Get(at), c, "C " + std::to_string(at));
+          expect(got[out_].Get(at), c, p_.prologue, "C " + std::to_string(at));
         }
       }
     }
@@ -106,6 +109,13 @@ std::vector<ContractSchedule> SomeSchedules(const KernelPlan& plan, const CpuTar
   some.push_back(small);
   small.k_split = 3;
   some.push_back(small);
+  for (size_t i = 0, count = some.size(); i < count; ++i) {
+    ContractSchedule other = some[i];
+    other.pairs = !other.pairs;
+    if (other.pairs && other.pack_b == ContractSchedule::Pack::kNone) other.pack_b = ContractSchedule::Pack::kPhase;
+    if (other.pairs && other.pack_a == ContractSchedule::Pack::kNone && !Validate(other, plan, cpu).empty()) other.pack_a = ContractSchedule::Pack::kPhase;
+    some.push_back(other);
+  }
   std::erase_if(some, [&](const ContractSchedule& s) { return !Validate(s, plan, cpu).empty(); });
   return some;
 }
@@ -137,8 +147,46 @@ constexpr Product kProducts[] = {
     {.m = 1, .n = 100, .k = 90, .b_along_k = true},
     {.m = 70, .n = 1, .k = 40},
     {.batch = 2, .m = 40, .n = 64, .k = 48, .prologue = true, .residual = true},
+    {.m = 37, .n = 70, .k = 65, .dtype = DType::kBF16},
+    {.batch = 2, .m = 50, .n = 97, .k = 130, .b_along_k = true, .residual = true, .dtype = DType::kBF16},
+    {.m = 19, .n = 64, .k = 99, .b_along_k = true, .prologue = true, .dtype = DType::kBF16},
+    {.m = 33, .n = 40, .k = 1101, .a_across = true, .sums = true, .dtype = DType::kBF16},
+    {.m = 130, .n = 49, .k = 701, .a_across = true, .prologue = true, .sums = true, .dtype = DType::kBF16},
+    {.batch = 3, .m = 20, .n = 33, .k = 600, .a_across = true, .residual = true, .dtype = DType::kBF16},
+    {.m = 1, .n = 100, .k = 91, .b_along_k = true, .dtype = DType::kBF16},
+    {.m = 9, .n = 33, .k = 1, .dtype = DType::kBF16},
 };
 INSTANTIATE_TEST_SUITE_P(Shapes, ContractOf, ::testing::ValuesIn(kProducts));
+
+// Every bf16 product has candidates in pairs, and no other.
+TEST(ContractSpace, PairsOfBf16) {
+  for (DType dtype : {DType::kF32, DType::kBF16}) {
+    const KernelPlan plan = ContractBuilder({.m = 64, .n = 64, .k = 64, .b_along_k = true, .dtype = dtype}).Plan();
+    for (const CpuTarget& cpu : Targets()) {
+      const std::vector<ContractSchedule> space = ContractSpace(plan, cpu);
+      const bool some = std::any_of(space.begin(), space.end(), [](const ContractSchedule& s) { return s.pairs; });
+      EXPECT_EQ(some, dtype == DType::kBF16);
+    }
+  }
+}
+
+// Where the processor has the instruction, the default is made of it, whoever makes the tile.
+TEST(ContractBf16, UsesTheInstruction) {
+  CpuTarget cpu;
+  cpu.features = {"avx", "avx2", "avx512bf16", "avx512bw", "avx512dq", "avx512f", "avx512vl", "bmi", "bmi2", "f16c", "fma"};
+  const KernelPlan plan = ContractBuilder({.m = 96, .n = 96, .k = 96, .b_along_k = true, .dtype = DType::kBF16}).Plan();
+  ContractSchedule schedule = std::get<ContractSchedule>(DefaultSchedule(plan, cpu));
+  EXPECT_TRUE(schedule.pairs);
+  const auto compiler = MakeClangCompiler(cpu);
+  for (auto maker : {ContractSchedule::Maker::kCpp, ContractSchedule::Maker::kAsmjit}) {
+    schedule.maker = maker;
+    const KernelSource source = GenerateCpp(plan, schedule, cpu);
+    EXPECT_EQ(source.text.find("dpbf16ps") != std::string::npos, maker == ContractSchedule::Maker::kCpp);
+    const std::string assembly = compiler->List(source, "pairs").assembly;
+    EXPECT_EQ(assembly.find("vdpbf16ps") != std::string::npos, maker == ContractSchedule::Maker::kCpp);
+    EXPECT_EQ(source.text.find("machine code from asmjit") != std::string::npos, maker == ContractSchedule::Maker::kAsmjit);
+  }
+}
 
 // No schedule of the space is invalid or twice in it.
 TEST(ContractSpace, IsSmallValidAndWithoutRepetition) {
