@@ -10,7 +10,9 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <mutex>
 #include <random>
+#include <set>
 #include <utility>
 
 namespace athanor {
@@ -18,6 +20,8 @@ namespace {
 
 constexpr std::string_view kEntrySuffix = ".v1", kQuarantineSuffix = ".bad", kTemporaryPrefix = "tmp-";
 constexpr int64_t kLeftoverSeconds = 3600;                   // no writer takes this long
+// When an entry was used is kept as the time of its file, to this accuracy: reading seldom writes.
+constexpr int64_t kUsedSeconds = 600, kInUseSeconds = 3600;
 
 class FileDescriptor {
  public:
@@ -104,6 +108,14 @@ std::string TemporaryName() {
   return fmt::format("{}{:08x}{:08x}-{}", kTemporaryPrefix, random(), random(), getpid());
 }
 
+// Whether this process meets a trouble of a cache for the first time.
+bool FirstTime(const std::string& directory, std::string_view trouble) {
+  static std::mutex mutex;
+  static std::set<std::string> met;
+  const std::lock_guard lock(mutex);
+  return met.insert(fmt::format("{} {}", trouble, directory)).second;
+}
+
 std::string Shorten(std::string_view value) {
   return value.size() <= 100 ? std::string(value) : fmt::format("{}... ({} bytes)", value.substr(0, 100), value.size());
 }
@@ -129,7 +141,9 @@ std::unique_ptr<Cache> Cache::Open(const std::string& directory, Warn warn) {
       throw CacheError(fmt::format("cache directory {}: it is {}, expected a directory", directory,
                                    S_ISLNK(status.st_mode) ? "a symbolic link" : "not a directory"));
     }
-    warn(fmt::format("cache directory {}: {}; running uncached", directory, std::strerror(error != 0 ? error : open_error)));
+    if (FirstTime(directory, "unusable")) {
+      warn(fmt::format("cache directory {}: {}; running uncached", directory, std::strerror(error != 0 ? error : open_error)));
+    }
     return std::unique_ptr<Cache>(new Cache(directory, -1, std::move(warn)));
   }
   if (const std::string fault = DirectoryFault(fd.get()); !fault.empty()) {
@@ -181,10 +195,13 @@ std::optional<std::vector<std::byte>> Cache::Get(const CacheKey& key) {
   const std::string name = FileName(key);
   ReadResult read = Read(name);
   if (read.state == ReadResult::State::kAbsent) return std::nullopt;
-  if (read.state == ReadResult::State::kFound && read.entry->key == key) return std::move(read.entry->payload);
+  if (read.state == ReadResult::State::kFound && read.entry->key == key) {
+    MarkUsed(name, read.status.st_mtime);
+    return std::move(read.entry->payload);
+  }
   // Another key under this name would be a collision of digests: a miss, and no fault of the entry.
   if (read.state == ReadResult::State::kFound) return std::nullopt;
-  if (!warned_fault_.exchange(true)) {
+  if (FirstTime(directory_, "fault")) {
     warn_(fmt::format("cache entry {}/{}: {}; treated as a miss (`athanor cache verify` checks all entries)", directory_, name,
                       read.fault));
   }
@@ -212,14 +229,20 @@ bool Cache::Put(const CacheKey& key, std::span<const std::byte> payload) {
     return true;
   }
   if (fd.get() >= 0) unlinkat(fd_, temporary.c_str(), 0);
-  DisableWriting(name, error);
+  DisableWriting(error);
   return false;
 }
 
-void Cache::DisableWriting(const std::string& what, int error) {
-  if (writable_.exchange(false)) {
-    warn_(fmt::format("cache directory {}: cannot write {}: {}; running uncached", directory_, what, std::strerror(error)));
+void Cache::DisableWriting(int error) {
+  if (writable_.exchange(false) && FirstTime(directory_, "unwritable")) {
+    warn_(fmt::format("cache directory {}: cannot be written: {}; running uncached", directory_, std::strerror(error)));
   }
+}
+
+void Cache::MarkUsed(const std::string& name, int64_t used) const {
+  if (used + kUsedSeconds > time(nullptr)) return;
+  const timespec now[] = {{0, UTIME_OMIT}, {0, UTIME_NOW}};
+  utimensat(fd_, name.c_str(), now, AT_SYMLINK_NOFOLLOW);    // where it can't be marked, nobody can remove it either
 }
 
 void Cache::Quarantine(const std::string& name) {
@@ -250,24 +273,60 @@ void Cache::RemoveLeftovers() {
   }
 }
 
+std::optional<Cache::Info> Cache::Find(const std::string& name) const {
+  if (fd_ < 0 || !IsEntryName(name, kEntrySuffix)) return std::nullopt;
+  ReadResult read = Read(name);
+  if (read.state == ReadResult::State::kAbsent) return std::nullopt;
+  return Info{name, read.status.st_size, read.status.st_mtime, std::move(read.entry), std::move(read.fault)};
+}
+
 void Cache::ForEach(const std::function<void(const Info&)>& visit) const {
   for (const std::string& name : Names([](std::string_view n) { return IsEntryName(n, kEntrySuffix); })) {
-    ReadResult read = Read(name);
-    if (read.state == ReadResult::State::kAbsent) continue;  // another process removed it
-    visit({name, read.status.st_size, read.status.st_mtime, std::move(read.entry), std::move(read.fault)});
+    if (const std::optional<Info> info = Find(name)) visit(*info);  // else another process removed it
   }
+}
+
+// False: another process was faster.
+bool Cache::Remove(const std::string& name) const {
+  if (unlinkat(fd_, name.c_str(), 0) == 0) return true;
+  if (errno == ENOENT) return false;
+  throw CacheError(fmt::format("cache directory {}: cannot remove {}: {}", directory_, name, std::strerror(errno)));
 }
 
 int Cache::Clear() {
   int removed = 0;
-  for (const std::string& name : Names(IsOurName)) {
-    if (unlinkat(fd_, name.c_str(), 0) == 0) {
-      ++removed;
-    } else if (errno != ENOENT) {
-      throw CacheError(fmt::format("cache directory {}: cannot remove {}: {}", directory_, name, std::strerror(errno)));
-    }
-  }
+  for (const std::string& name : Names(IsOurName)) removed += Remove(name);
   return removed;
+}
+
+Cache::Eviction Cache::Evict(int64_t max_bytes) {
+  struct File {
+    bool entry;
+    int64_t used, bytes;
+    std::string name;
+    auto operator<=>(const File&) const = default;
+  };
+  const auto look = [this](const std::string& name) -> std::optional<File> {
+    struct stat status;
+    if (fstatat(fd_, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return std::nullopt;
+    return File{IsEntryName(name, kEntrySuffix), status.st_mtime, status.st_size, name};
+  };
+  std::vector<File> files;
+  Eviction result;
+  for (const std::string& name : Names([](std::string_view n) { return IsEntryName(n, kEntrySuffix) || IsEntryName(n, kQuarantineSuffix); })) {
+    if (auto file = look(name)) files.push_back(*std::move(file));
+  }
+  for (const File& file : files) ++result.kept, result.kept_bytes += file.bytes;
+  std::sort(files.begin(), files.end());
+  for (const File& file : files) {
+    const auto now = look(file.name);                        // a reader may have marked it, a writer replaced it
+    const bool in_use = now && now->entry && now->used + kInUseSeconds > time(nullptr);
+    if (in_use) result.in_use_bytes += file.bytes;
+    if (in_use || result.kept_bytes <= max_bytes) continue;
+    if (now && Remove(file.name)) ++result.removed, result.removed_bytes += file.bytes;
+    --result.kept, result.kept_bytes -= file.bytes;
+  }
+  return result;
 }
 
 std::string Cache::ExplainMiss(const CacheKey& key) const {

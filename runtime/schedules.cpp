@@ -18,9 +18,6 @@
 namespace athanor {
 namespace {
 
-// Changes whenever old schedules stop being comparable: new fields, other meanings.
-constexpr std::string_view kSpaceVersion = "4";
-
 std::optional<Schedule> Known(const KernelPlan& plan, const CpuTarget& cpu, const CacheKey& key, Cache& cache) {
   const auto bytes = cache.Get(key);
   if (!bytes) return std::nullopt;
@@ -76,7 +73,7 @@ void TuneUnknown(const Program& program, const ScheduleChoice& choice, const std
 
 CacheKey ScheduleKey(const KernelPlan& plan, const CpuTarget& cpu, int threads) {
   CacheKey key("schedule");
-  key.Add("space", kSpaceVersion).Add("isa", Name(cpu.isa)).Add("cpu", cpu.model);
+  key.Add("space", kScheduleSpace).Add("isa", Name(cpu.isa)).Add("cpu", cpu.model);
   key.Add("caches", fmt::format("{} {} {}", cpu.l1_bytes, cpu.l2_bytes, cpu.l3_bytes)).Add("threads", std::to_string(threads));
   key.Add("plan", Digest(plan.Structure()));
   return key;

@@ -1,10 +1,13 @@
 #include "cache/cache.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 
@@ -102,12 +105,11 @@ TEST_F(CacheTest, TruncationAtEveryLengthIsAQuarantinedMiss) {
   const std::string whole = ReadFile(PathOf(key_));
   for (size_t size = 0; size < whole.size(); ++size) {
     WriteFile(PathOf(key_), whole.substr(0, size));
-    warnings_.clear();
     auto cache = Open();
     ASSERT_EQ(cache->Get(key_), std::nullopt) << size;
     ASSERT_FALSE(fs::exists(PathOf(key_))) << size;
     ASSERT_EQ(ReadFile(AsideOf(key_)), whole.substr(0, size));
-    ASSERT_THAT(warnings_, ElementsAre(HasSubstr("treated as a miss")));
+    ASSERT_THAT(warnings_, ElementsAre(HasSubstr("treated as a miss")));  // one in a process
     ASSERT_TRUE(cache->Put(key_, Bytes("payload")));
     ASSERT_EQ(cache->Get(key_), Bytes("payload"));
   }
@@ -245,6 +247,69 @@ TEST_F(CacheTest, ClearRemovesOursAndNothingElse) {
   EXPECT_EQ(cache->Clear(), 4);
   EXPECT_TRUE(fs::exists(directory_ / "cache/README"));
   EXPECT_EQ(cache->Get(key_), std::nullopt);
+}
+
+// When an entry was last used, in seconds before now.
+void SetAge(const std::string& path, int64_t seconds) {
+  const timespec times[] = {{0, UTIME_OMIT}, {time(nullptr) - seconds, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
+}
+
+TEST_F(CacheTest, EvictRemovesWhatWasNotUsedForTheLongestTime) {
+  auto cache = Open();
+  std::vector<CacheKey> keys;
+  for (const char* name : {"oldest", "older", "old", "new"}) keys.push_back(CacheKey("k").Add("name", std::string(name) + std::string(10 - strlen(name), ' ')));
+  for (const CacheKey& key : keys) cache->Put(key, Bytes("payload"));
+  const auto size = static_cast<int64_t>(fs::file_size(PathOf(keys[0])));
+  for (int i = 0; i < 3; ++i) SetAge(PathOf(keys[i]), 30000 - 5000 * i);
+  WriteFile(directory_ / "cache/README", "not ours");
+  EXPECT_EQ(cache->Evict(4 * size).removed, 0);
+  EXPECT_TRUE(cache->Get(keys[0]));                          // now it is the newest
+  Cache::Eviction evicted = cache->Evict(3 * size);
+  EXPECT_EQ(evicted.removed, 1);
+  EXPECT_EQ(evicted.removed_bytes, size);
+  EXPECT_EQ(evicted.kept, 3);
+  EXPECT_FALSE(fs::exists(PathOf(keys[1])));
+  // Those that were used within the hour stay, whatever the cap.
+  evicted = cache->Evict(0);
+  EXPECT_EQ(evicted.removed, 1);
+  EXPECT_EQ(evicted.kept_bytes, 2 * size);
+  EXPECT_EQ(evicted.in_use_bytes, 2 * size);
+  EXPECT_FALSE(fs::exists(PathOf(keys[2])));
+  EXPECT_TRUE(cache->Get(keys[0]) && cache->Get(keys[3]));
+  EXPECT_TRUE(fs::exists(directory_ / "cache/README"));
+}
+
+TEST_F(CacheTest, EvictRemovesQuarantinedFilesFirst) {
+  auto cache = Open();
+  cache->Put(key_, Bytes("payload"));
+  SetAge(PathOf(key_), 30000);
+  WriteFile(AsideOf(key_), "garbage");
+  EXPECT_EQ(cache->Evict(static_cast<int64_t>(fs::file_size(PathOf(key_)))).removed, 1);
+  EXPECT_FALSE(fs::exists(AsideOf(key_)));
+  EXPECT_TRUE(fs::exists(PathOf(key_)));
+}
+
+TEST_F(CacheTest, ReadingMarksAnEntryAsUsedButSeldomWrites) {
+  auto cache = Open();
+  cache->Put(key_, Bytes("payload"));
+  const auto used = [&] { return cache->Find(key_.kind() + "-" + key_.digest() + ".v1")->used; };
+  SetAge(PathOf(key_), 300);
+  const int64_t recently = used();
+  EXPECT_TRUE(cache->Get(key_));
+  EXPECT_EQ(used(), recently);
+  SetAge(PathOf(key_), 3000);
+  EXPECT_TRUE(cache->Get(key_));
+  EXPECT_GE(used(), recently);
+  cache->ForEach([](const Cache::Info&) {});                 // looking is no use
+  SetAge(PathOf(key_), 3000);
+  cache->ForEach([](const Cache::Info&) {});
+  EXPECT_LT(used(), recently);
+}
+
+TEST_F(CacheTest, OneWarningInAProcessForADirectory) {
+  for (int i = 0; i < 3; ++i) Cache::Open("/proc/athanor/other", [this](const std::string& text) { warnings_.push_back(text); });
+  EXPECT_THAT(warnings_, SizeIs(1));
 }
 
 TEST_F(CacheTest, OpenRemovesOldLeftoversOfKilledWriters) {
