@@ -1,101 +1,93 @@
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <cmath>
-#include <fstream>
 #include <memory>
 
-#include <nlohmann/json.hpp>
-
+#include "bench/compare.h"
 #include "bench/harness.h"
+#include "bench/models/registry.h"
+#include "bench/peers.h"
+#include "bench/report.h"
+#include "bench/suites.h"
 #include "ops/error.h"
 #include "runtime/program/commands.h"
+#include "runtime/replace_file.h"
 #include "runtime/worker_pool.h"
 
 namespace athanor {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-// Beyond this a result counts as wrong. The interpreter rounds to the dtype after every op, as the kernels do not.
-double Allowed(const std::string& dtype) {
-  if (dtype == "bf16") return 2e-2;                          // a few roundings to 8 bits
-  if (dtype == "f16") return 2e-3;
-  return dtype == "f64" ? 1e-10 : 1e-4;
-}
-
 struct Arguments {
-  std::vector<std::string> fragments;
-  std::string mode = "perf", json, csv, compare;
+  std::vector<std::string> fragments, peers;
+  std::string suite, mode = "perf", json, csv, html, compare, python;
   bool grad = false;
   int threads = 0;
 };
 
-Json ToJson(const MachinePeak& peak, const CpuTarget& cpu, const std::vector<bench::Result>& results) {
-  Json json = {{"machine", {{"cpu", cpu.model}, {"isa", Name(cpu.isa)}, {"cores", cpu.cores}, {"peak_gflops_f32", peak.gflops_f32},
-                            {"peak_gflops_f64", peak.gflops_f64}, {"peak_gflops_bf16", peak.gflops_bf16},
-                            {"read_gbs", peak.read_gbs}}},
-               {"results", Json::array()}};
+std::string Quoted(const std::string& text) {
+  if (text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=-") == std::string::npos) return text;
+  std::string quoted = "'";
+  for (char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+// What to type to see one failure again: the environment's switches that may bear on it, and the command.
+std::string Repro(const bench::Result& r) {
+  std::string line;
+  for (const auto& [name, value] : EnvironmentVariables()) {
+    if (name.starts_with("ATHANOR_") && name != "ATHANOR_LOG" && name != "ATHANOR_THREADS") line += fmt::format("{}={} ", name, Quoted(value));
+  }
+  return line + fmt::format("athanor bench {}{} --mode correctness --threads {}", Quoted(r.item.path), r.item.grad ? " --grad" : "", r.threads);
+}
+
+int ReportWrong(const std::vector<bench::Result>& results) {
+  int wrong = 0;
   for (const bench::Result& r : results) {
-    json["results"].push_back({{"name", r.name}, {"target", "cpu"}, {"dtype", r.dtype}, {"grad", r.grad}, {"threads", r.threads},
-                               {"ms_median", r.ms_median}, {"ms_min", r.ms_min}, {"gflops", r.gflops()}, {"gbs", r.gbs()},
-                               {"roofline_ms", r.roofline_ms}, {"roofline_fraction", r.roofline_fraction()},
-                               {"max_rel_error", r.max_rel_error ? Json(*r.max_rel_error) : Json()}, {"kernels", r.kernels},
-                               {"first_call_ms", r.first_call_ms}, {"peers", Json::object()}});
+    if (!r.wrong()) continue;
+    ++wrong;
+    const bench::Judgement& j = *r.judgement;
+    const std::string noise = j.sensitivity > 0 ? fmt::format(", and rounding errors in the reference move it by {:.1e}", j.sensitivity) : "";
+    fmt::print(stderr, "athanor: error: {}: output '{}' has a relative error of {:.1e}, at most {:.0e} expected{}; again: {}\n", r.item.name, j.worst, j.error, j.allowed,
+               noise, Repro(r));
   }
-  return json;
+  return wrong;
 }
 
-void PrintTable(const MachinePeak& peak, const std::vector<bench::Result>& results, int threads) {
-  fmt::print("{} thread(s); measured peak {:.1f} GFLOP/s f32, {:.1f} bf16, reading {:.1f} GB/s\n", threads, peak.gflops_f32, peak.gflops_bf16,
-             peak.read_gbs);
-  fmt::print("{:<34} {:>10} {:>10} {:>9} {:>8} {:>9} {:>8} {:>10}\n", "fragment", "ms median", "ms min", "GFLOP/s", "GB/s", "roofline", "kernels", "error");
+void PrintCorrectness(const std::vector<bench::Result>& results) {
   for (const bench::Result& r : results) {
-    fmt::print("{:<34} {:>10.3f} {:>10.3f} {:>9.1f} {:>8.1f} {:>9.2f} {:>8} {:>10}\n", r.name, r.ms_median, r.ms_min, r.gflops(), r.gbs(),
-               r.roofline_fraction(), r.kernels, r.max_rel_error ? fmt::format("{:.1e}", *r.max_rel_error) : "unchecked");
+    const bench::Judgement& j = *r.judgement;
+    fmt::print("{:<36} {} {:.1e}{}\n", r.item.name, r.wrong() ? "WRONG" : "ok   ", j.error,
+               !r.wrong() && j.error > j.allowed ? fmt::format(": at a kink, where rounding errors move the reference by {:.1e}", j.sensitivity) : "");
   }
 }
 
-void Write(const std::string& path, const std::string& text) {
-  std::ofstream file(path);
-  file << text;
-  if (!file.flush()) Fail("{}: can't be written", path);
+// How many got slower.
+int PrintComparison(const std::string& path, const std::vector<bench::OldResult>& old, const std::vector<bench::Result>& results) {
+  int slower = 0;
+  for (const bench::Comparison& c : bench::Compare(path, old, results)) {
+    fmt::print("{:<36} {:.2f} times the fraction in {}: {}\n", c.name, c.ratio, path, bench::Name(c.change));
+    slower += c.change == bench::Change::kSlow;
+  }
+  return slower;
 }
 
-std::string Csv(const std::vector<bench::Result>& results) {
-  std::string text = "name,threads,ms_median,ms_min,gflops,gbs,roofline_fraction,max_rel_error,kernels,first_call_ms\n";
-  for (const bench::Result& r : results) {
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{}\n", r.name, r.threads, r.ms_median, r.ms_min, r.gflops(), r.gbs(), r.roofline_fraction(),
-                        r.max_rel_error ? fmt::format("{}", *r.max_rel_error) : "", r.kernels, r.first_call_ms);
-  }
-  return text;
+void WriteFile(const std::string& path, const std::string& text) {
+  ReplaceFile(path, [&](std::ostream& file) { file << text; });
 }
 
-Json ReadResults(const std::string& path) {
-  std::ifstream file(path);
-  Json old = Json::parse(file, nullptr, false);
-  if (old.is_discarded() || !old.contains("results") || !old["results"].is_array()) Fail("--compare {}: is no result of athanor bench", path);
-  for (const Json& row : old["results"]) {
-    const bool fits = row.is_object() && row.contains("name") && row["name"].is_string() && row.contains("threads") &&
-                      row["threads"].is_number_integer() && row.contains("roofline_fraction") && row["roofline_fraction"].is_number();
-    if (!fits) Fail("--compare {}: a row lacks name, threads or roofline_fraction", path);
+void CheckArguments(const Arguments& a) {
+  if (a.fragments.empty() == a.suite.empty()) Fail("bench: {}, fragments or --suite expected", a.suite.empty() ? "nothing to measure is given" : "both are given");
+  if (a.mode != "perf" && !(a.compare.empty() && a.peers.empty() && a.csv.empty() && a.html.empty())) {
+    Fail("bench: --mode {} measures no time, so --compare, --peers, --csv and --html have nothing to tell", a.mode);
   }
-  return old;
-}
-
-// Against an older run: by fraction of the roofline, which both runs measured for themselves.
-void Compare(const std::string& path, const Json& old, const std::vector<bench::Result>& results) {
-  for (const bench::Result& r : results) {
-    for (const Json& before : old["results"]) {
-      if (before["name"] != r.name || before["threads"] != r.threads) continue;
-      const double ratio = r.roofline_fraction() / before["roofline_fraction"].get<double>();
-      fmt::print("{:<34} {:.2f} times the fraction of {}: {}\n", r.name, ratio, path, ratio > 1.05 ? "FASTER" : ratio < 0.95 ? "SLOWER" : "SAME");
-    }
-  }
+  if (a.mode == "list" && !a.json.empty()) Fail("bench: --mode list has no results for --json");
+  bench::CheckPeers(a.peers);
 }
 
 int Bench(const Arguments& a) {
-  const Json old = a.compare.empty() ? Json() : ReadResults(a.compare);
-  const std::vector<bench::Case> cases = bench::FindCases(a.fragments, a.grad);
+  CheckArguments(a);
+  const std::vector<bench::OldResult> old = a.compare.empty() ? std::vector<bench::OldResult>() : bench::ReadResults(a.compare);
+  const std::vector<bench::Case> cases = bench::FindCases(a.suite.empty() ? a.fragments : bench::SuitePaths(a.suite), a.grad);
+  for (const bench::Case& item : cases) models::LoadGraph(item.path, item.grad);  // a bad one is refused at once, not after minutes
   if (a.mode == "list") {
     for (const bench::Case& item : cases) fmt::print("{}{}\n", item.name, item.grad ? " --grad" : "");
     return 0;
@@ -106,21 +98,17 @@ int Bench(const Arguments& a) {
   settings.options.threads = settings.threads;
   settings.time = a.mode == "perf";
   settings.check_all = a.mode == "correctness";
-  const MachinePeak peak = MeasurePeak(settings.threads);
-  const std::vector<bench::Result> results = bench::Measure(cases, settings, peak);
+  settings.peers = a.peers;
+  settings.python = a.python;
+  bench::Report report{DetectCpu(), MeasurePeak(settings.threads), settings.threads, {}};
+  report.results = bench::Measure(cases, settings, report.peak);
 
-  if (!a.json.empty()) Write(a.json, ToJson(peak, DetectCpu(), results).dump(1) + "\n");
-  if (!a.csv.empty()) Write(a.csv, Csv(results));
-  if (settings.time) PrintTable(peak, results, settings.threads);
-  if (!a.compare.empty()) Compare(a.compare, old, results);
-  int wrong = 0;
-  for (const bench::Result& r : results) {
-    const bool bad = r.max_rel_error && !(*r.max_rel_error <= Allowed(r.dtype));
-    wrong += bad;
-    if (!settings.time) fmt::print("{:<34} {} {:.1e}\n", r.name, bad ? "WRONG" : "ok", r.max_rel_error.value_or(std::nan("")));
-    if (bad) fmt::print(stderr, "athanor: error: {}: relative error {:.1e}, at most {:.0e} expected\n", r.name, *r.max_rel_error, Allowed(r.dtype));
-  }
-  return wrong > 0 ? 1 : 0;
+  if (!a.json.empty()) WriteFile(a.json, bench::ToJson(report));
+  if (!a.csv.empty()) WriteFile(a.csv, bench::ToCsv(report));
+  if (!a.html.empty()) WriteFile(a.html, bench::ToHtml(report));
+  settings.time ? fmt::print("{}", bench::ToTable(report)) : PrintCorrectness(report.results);
+  const int slower = a.compare.empty() ? 0 : PrintComparison(a.compare, old, report.results);
+  return ReportWrong(report.results) + slower > 0 ? 1 : 0;
 }
 
 }  // namespace
@@ -128,13 +116,17 @@ int Bench(const Arguments& a) {
 void AddBench(CLI::App& program, int* status) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand("bench", "Measures fragments against the peak of this machine and checks their results");
-  command->add_option("FRAGMENT", arguments->fragments, "Fragment files, folders of them, or model:NAME")->required();
+  command->add_option("FRAGMENT", arguments->fragments, "Fragment files, folders of them, or model:NAME");
+  command->add_option("--suite", arguments->suite, fmt::format("Fragments by a common name: {}", fmt::join(bench::SuiteNames(), ", ")));
   command->add_flag("--grad", arguments->grad, "With gradients; a name that ends in .train asks for them itself");
   command->add_option("--mode", arguments->mode, "What to do")->check(CLI::IsMember({"perf", "correctness", "list"}));
+  command->add_option("--peers", arguments->peers, "PyTorch, timed in turns with us: eager, inductor")->delimiter(',');
+  command->add_option("--peer-python", arguments->python, "The Python that has PyTorch; that of the build's virtual environment when not given");
   command->add_option("--threads", arguments->threads, "Threads; all cores when not given")->check(CLI::Range(1, 1024));
   command->add_option("--json", arguments->json, "Writes the results as JSON");
   command->add_option("--csv", arguments->csv, "Writes the results as CSV");
-  command->add_option("--compare", arguments->compare, "JSON of an earlier run to compare with");
+  command->add_option("--html", arguments->html, "Writes the results as one HTML page with a picture of the roofline");
+  command->add_option("--compare", arguments->compare, "JSON of an earlier run to compare with; status 1 where something is slower");
   command->callback([arguments, status] { *status = Bench(*arguments); });
 }
 

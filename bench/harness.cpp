@@ -4,17 +4,19 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <memory>
 #include <random>
 
 #include <benchmark/benchmark.h>
 
 #include "bench/models/registry.h"
+#include "bench/peers.h"
 #include "ops/error.h"
 #include "ops/gradient.h"
 #include "ops/host_tensor.h"
 #include "ops/op.h"
-#include "ops/reference.h"
 #include "runtime/executable.h"
 #include "runtime/index_check.h"
 
@@ -22,6 +24,7 @@ namespace athanor::bench {
 namespace {
 
 constexpr double kSlowToCheck = 4e9;                         // FLOPs beyond which only Settings::check_all interprets
+constexpr double kNoisy = 0.02;                              // Timing::noise beyond which more is measured
 
 double MillisecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
@@ -48,13 +51,7 @@ class Subject {
   int kernels() const { return static_cast<int>(executable_->report().kernels.size()); }
   std::string dtype() const { return std::string(Name(graph_.desc(graph_.outputs()[0].value).dtype)); }
 
-  // The largest difference from the interpreter's result, each output relative to its largest magnitude.
-  double Error() {
-    const std::vector<HostTensor> expected = Interpret(graph_, inputs_);
-    double worst = 0;
-    for (size_t i = 0; i < expected.size(); ++i) worst = std::max(worst, RelativeError(expected[i], outputs_[i]));
-    return worst;
-  }
+  Judgement Check() const { return Judge(graph_, inputs_, outputs_); }
 
  private:
   void MakeInputs() {
@@ -84,26 +81,62 @@ class Collector : public benchmark::BenchmarkReporter {
   std::map<std::string, std::vector<double>> times;          // ms
 };
 
-void Time(std::vector<Result>* results, std::vector<std::unique_ptr<Subject>>& subjects, const Settings& settings) {
-  std::string program = "athanor", interleave = "--benchmark_enable_random_interleaving=true";
-  char* arguments[] = {program.data(), interleave.data(), nullptr};
-  int count = 2;
-  benchmark::Initialize(&count, arguments);
-  for (size_t i = 0; i < subjects.size(); ++i) {
-    Subject* subject = subjects[i].get();
-    benchmark::RegisterBenchmark(std::to_string(i).c_str(), [subject](benchmark::State& state) {
-      for (auto _ : state) subject->Run();
-    })->Unit(benchmark::kMillisecond)->UseRealTime()->MinTime(settings.min_seconds)->Repetitions(settings.repetitions);
+// Something to time: what one run takes in milliseconds, by its own clock where it has one.
+struct Watched {
+  std::function<void()> run;
+  std::function<double()> run_itself;                        // instead of `run`
+  std::vector<double> times;
+};
+
+Timing Summary(std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  const size_t n = times.size();
+  const double median = times[n / 2];
+  return {median, times[0], (times[n - 1 - n / 4] - times[n / 4]) / (2 * median)};
+}
+
+// One round of repetitions of each, in random order.
+void TimeOnce(std::map<std::string, Watched*>& watched, const Settings& settings) {
+  for (auto& [name, entry] : watched) {
+    Watched* subject = entry;
+    auto* registered = benchmark::RegisterBenchmark(name.c_str(), [subject](benchmark::State& state) {
+      for (auto _ : state) subject->run_itself ? state.SetIterationTime(subject->run_itself() * 1e-3) : subject->run();
+    });
+    registered->Unit(benchmark::kMillisecond)->MinTime(settings.min_seconds)->Repetitions(settings.repetitions);
+    subject->run_itself ? registered->UseManualTime() : registered->UseRealTime();
   }
   Collector collector;
   benchmark::RunSpecifiedBenchmarks(&collector);
   benchmark::ClearRegisteredBenchmarks();
+  for (auto& [name, subject] : watched) {
+    const std::vector<double>& times = collector.times[name];
+    if (times.empty()) throw InternalError("bench: nothing was measured under " + name);
+    subject->times.insert(subject->times.end(), times.begin(), times.end());
+  }
+}
+
+void Time(std::vector<Result>* results, std::vector<std::unique_ptr<Subject>>& subjects, PeerProcess* peers, const Settings& settings) {
+  std::string program = "athanor", interleave = "--benchmark_enable_random_interleaving=true";
+  char* arguments[] = {program.data(), interleave.data(), nullptr};
+  int count = 2;
+  benchmark::Initialize(&count, arguments);
+  std::vector<std::pair<Timing*, Watched>> all;
   for (size_t i = 0; i < subjects.size(); ++i) {
-    std::vector<double>& times = collector.times[std::to_string(i)];
-    if (times.empty()) Fail("bench: {} was not measured", (*results)[i].name);
-    std::sort(times.begin(), times.end());
-    (*results)[i].ms_median = times[times.size() / 2];
-    (*results)[i].ms_min = times[0];
+    Result& result = (*results)[i];
+    all.push_back({&result.time, {[subject = subjects[i].get()] { subject->Run(); }, nullptr, {}}});
+    for (const std::string& peer : settings.peers) {
+      const int number = peers->Load(models::LoadGraph(result.item.path, result.item.grad), result.item.grad, peer);
+      all.push_back({&result.peers[peer], {nullptr, [peers, number] { return peers->Run(number); }, {}}});
+    }
+  }
+  for (int round = 0; round < settings.rounds; ++round) {
+    std::map<std::string, Watched*> noisy;
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (round == 0 || all[i].first->noise > kNoisy) noisy[std::to_string(i)] = &all[i].second;
+    }
+    if (noisy.empty()) break;
+    TimeOnce(noisy, settings);
+    for (auto& [timing, watched] : all) *timing = Summary(watched.times);
   }
 }
 
@@ -124,6 +157,7 @@ std::vector<Case> FindCases(const std::vector<std::string>& paths, bool grad) {
     for (const auto& entry : std::filesystem::directory_iterator(path)) {
       if (entry.path().extension() == ".json") files.push_back(entry.path());
     }
+    if (files.empty()) Fail("{}: holds no fragments, at least one file named *.json expected", path);
     std::sort(files.begin(), files.end());
     std::for_each(files.begin(), files.end(), add);
   }
@@ -157,12 +191,14 @@ std::vector<HostTensor> RandomInputs(const Graph& graph) {
 }
 
 std::vector<Result> Measure(const std::vector<Case>& cases, const Settings& settings, const MachinePeak& peak) {
+  std::unique_ptr<PeerProcess> peers;                        // first: it may be absent
+  if (settings.time && !settings.peers.empty()) peers = std::make_unique<PeerProcess>(settings.python, settings.threads);
   std::vector<Result> results;
   std::vector<std::unique_ptr<Subject>> subjects;
   for (const Case& item : cases) {
     subjects.push_back(std::make_unique<Subject>(item, settings.options));
     Subject& subject = *subjects.back();
-    Result result{item.name, subject.dtype(), item.grad, settings.threads};
+    Result result{item, subject.dtype(), settings.threads};
     result.flops = subject.flops();
     result.bytes = subject.bytes();
     result.kernels = subject.kernels();
@@ -170,10 +206,11 @@ std::vector<Result> Measure(const std::vector<Case>& cases, const Settings& sett
     const DType dtype = result.dtype == "f64" ? DType::kF64 : result.dtype == "bf16" ? DType::kBF16 : DType::kF32;
     const double compute_ms = result.flops / peak.gflops(dtype) * 1e-6;
     result.roofline_ms = std::max(compute_ms, result.bytes / peak.read_gbs * 1e-6);
-    if (settings.check_all || result.flops <= kSlowToCheck) result.max_rel_error = subject.Error();
+    if (settings.check_all || result.flops <= kSlowToCheck) result.judgement = subject.Check();
+    if (!settings.time) subjects.back().reset();             // its memory is free for the next
     results.push_back(std::move(result));
   }
-  if (settings.time) Time(&results, subjects, settings);
+  if (settings.time) Time(&results, subjects, peers.get(), settings);
   return results;
 }
 

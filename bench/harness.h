@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/judge.h"
 #include "ops/graph.h"
 #include "ops/host_tensor.h"
 #include "runtime/machine_peak.h"
@@ -19,20 +20,28 @@ struct Case {
   bool grad = false;
 };
 
-struct Result {
-  std::string name, dtype;
-  bool grad = false;
-  int threads = 1;
+// Milliseconds of a run, over the repetitions.
+struct Timing {
   double ms_median = 0, ms_min = 0;
+  double noise = 0;                                          // half the distance between the quartiles, as a share of the median
+};
+
+struct Result {
+  Case item;
+  std::string dtype;                                         // of the first output
+  int threads = 1;
+  Timing time;
   double flops = 0, bytes = 0;                               // as docs/fragment-format.md counts them
   double roofline_ms = 0;
-  std::optional<double> max_rel_error;                       // against the reference interpreter; absent: not checked
+  std::optional<Judgement> judgement;                        // absent: not checked
   int kernels = 0;
   double first_call_ms = 0;
+  std::map<std::string, Timing> peers;
 
-  double gflops() const { return flops / ms_median * 1e-6; }
-  double gbs() const { return bytes / ms_median * 1e-6; }
-  double roofline_fraction() const { return roofline_ms / ms_median; }
+  double gflops() const { return flops / time.ms_median * 1e-6; }
+  double gbs() const { return bytes / time.ms_median * 1e-6; }
+  double roofline_fraction() const { return roofline_ms / time.ms_median; }
+  bool wrong() const { return judgement && !judgement->right; }
 };
 
 struct Settings {
@@ -40,14 +49,18 @@ struct Settings {
   int threads = 1;
   bool time = true;                                          // perf
   bool check_all = false;                                    // correctness: also where the interpreter is slow
-  int repetitions = 9;
+  int repetitions = 9;                                       // of a round; what is noisy after one is measured again, in `rounds` at most
+  int rounds = 3;
   double min_seconds = 0.05;                                 // of each repetition
+  std::vector<std::string> peers;                            // bench/peers.h: timed between our own repetitions
+  std::string python;                                        // that runs them; empty: the usual places
 };
 
 // The fragments named by files, models (bench/models/registry.h), or all in a folder when a path is one. A name that ends in ".train" asks for gradients.
+// Throws Error for a folder without fragments.
 std::vector<Case> FindCases(const std::vector<std::string>& paths, bool grad);
 
-// Measures with Google Benchmark: the repetitions of all cases interleaved at random, so that a slow moment of the machine hits
+// Measures with Google Benchmark: the repetitions of all cases and peers interleaved at random, so that a slow moment of the machine hits
 // all of them alike.
 std::vector<Result> Measure(const std::vector<Case>& cases, const Settings& settings, const MachinePeak& peak);
 

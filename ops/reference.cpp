@@ -35,7 +35,9 @@ std::vector<NodeId> LastReaders(const Graph& graph) {
 
 }  // namespace
 
-std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs) {
+std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs) { return Interpret(graph, inputs, nullptr); }
+
+std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs, const NodeVisitor& visit) {
   if (inputs.size() != graph.inputs().size()) Fail("{} inputs given, {} expected", inputs.size(), graph.inputs().size());
   std::map<ValueId, HostTensor> computed;
   std::vector<const HostTensor*> tensors(graph.values().size(), nullptr);
@@ -54,6 +56,7 @@ std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor
     std::vector<HostTensor> out;
     for (ValueId v : node.outputs) out.emplace_back(graph.desc(v).dtype, graph.desc(v).shape);
     node.op->reference({*node.op, graph, node.inputs, node.attrs}, in, out);
+    if (visit) visit(node, out);
     for (size_t i = 0; i < out.size(); ++i) {
       if (last[node.outputs[i]] != kNone) tensors[node.outputs[i]] = &(computed[node.outputs[i]] = std::move(out[i]));
     }

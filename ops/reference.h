@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -12,5 +13,9 @@ namespace athanor {
 // dense tensors in the order of graph.inputs() (strides of descs do not matter here); returns the outputs in order. Throws Error
 // when an input's dtype or shape differs from its desc.
 std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs);
+
+// The same, but `visit` sees the outputs of each node before anyone reads them, and may change their elements.
+using NodeVisitor = std::function<void(const Node& node, std::span<HostTensor> outputs)>;
+std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs, const NodeVisitor& visit);
 
 }  // namespace athanor

@@ -17,6 +17,7 @@ import tempfile
 import numpy as np
 import torch
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench" / "peers"))
 from fragment_torch import evaluate, evaluate_with_gradients, from_numpy, random_inputs, to_numpy
 from op_cases import Case, op_cases
 

@@ -1,8 +1,10 @@
 """The table of single ops, tests/coverage/op_cases.json, as fragments. tests/coverage reads the same table."""
 import json
 import pathlib
+import sys
 from dataclasses import dataclass, field
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench" / "peers"))
 from fragment_torch import FLOATS
 
 TABLE = pathlib.Path(__file__).parents[1] / "coverage" / "op_cases.json"
