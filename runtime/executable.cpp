@@ -110,6 +110,7 @@ void Executable::Impl::Build(const Options& options, const std::vector<InPlace>&
   for (auto& kernel : loader.Load(plans, threads)) launches.push_back({std::move(kernel), {}});
   report.load_ms = MillisecondsSince(start);
   report.threads = threads;
+  report.cache_kept = cache->writable();
   PlaceInMemory();
 
   index_uses = FindIndexUses(graph);

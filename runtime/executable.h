@@ -31,6 +31,7 @@ struct Report {
   int64_t arena_bytes = 0;
   int threads = 1;
   double fuse_ms = 0, load_ms = 0;
+  bool cache_kept = false;                                   // the cache took all that was new
 };
 
 // A graph compiled for this machine: ordered kernel launches over one arena. Inputs and outputs belong to the caller. Results are

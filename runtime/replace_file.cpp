@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 
 #include "ops/error.h"
@@ -23,18 +24,30 @@ bool Sync(const std::string& path) {
   return synced;
 }
 
+// True when the file was opened and took everything; else errno says why.
+bool Fill(const std::string& path, const std::function<void(std::ostream&)>& write) {
+  errno = 0;
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  if (file) write(file);
+  if (file) file.flush();
+  const int reason = errno;                                  // closing again after a failure may change it
+  const bool good = file.good();
+  file.close();
+  if (!good) errno = reason;
+  return good && file.good();
+}
+
 }  // namespace
 
 void ReplaceFile(const std::string& path, const std::function<void(std::ostream&)>& write) {
-  const std::string partial = fmt::format("{}.partial.{}", path, getpid());
-  errno = 0;
-  std::ofstream file(partial, std::ios::binary | std::ios::trunc);
-  if (file) write(file);
-  file.close();
-  if (file && Sync(partial) && std::rename(partial.c_str(), path.c_str()) == 0) return;
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  const bool special = std::filesystem::exists(status) && !std::filesystem::is_regular_file(status);
+  const std::string filled = special ? path : fmt::format("{}.partial.{}", path, getpid());
+  if (Fill(filled, write) && (special || (Sync(filled) && std::rename(filled.c_str(), path.c_str()) == 0))) return;
   const int reason = errno;
-  std::remove(partial.c_str());
-  Fail("{}: can't be written: {}", path, std::strerror(reason));
+  if (!special) std::remove(filled.c_str());
+  Fail("{}: can't be written: {}", path, reason != 0 ? std::strerror(reason) : "unknown reason");
 }
 
 }  // namespace athanor

@@ -5,10 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <map>
 
-#include "ops/error.h"
+#include "runtime/replace_file.h"
 
 double Now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -24,8 +23,7 @@ void WriteLossCurve(const std::string& path, const std::vector<float>& losses) {
     raw += fmt::format("{:.1f},{:.1f} ", x(i), y(losses[i]));
     smooth += fmt::format("{:.1f},{:.1f} ", x(i), y(mean));
   }
-  std::ofstream file(path);
-  file << fmt::format(
+  const std::string text = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" font-family=\"sans-serif\" font-size=\"12\">\n"
       "<rect width=\"{0}\" height=\"{1}\" fill=\"white\"/>\n"
       "<path d=\"M{2} {2}V{3}H{4}\" fill=\"none\" stroke=\"black\"/>\n"
@@ -33,7 +31,7 @@ void WriteLossCurve(const std::string& path, const std::vector<float>& losses) {
       "<polyline points=\"{6}\" fill=\"none\" stroke=\"#036\" stroke-width=\"2\"/>\n"
       "<text x=\"{2}\" y=\"24\">loss, up to {7:.2f}</text><text x=\"{4}\" y=\"{8}\" text-anchor=\"end\">{9} steps</text>\n</svg>\n",
       kWidth, kHeight, kMargin, kHeight - kMargin, kWidth - kMargin, raw, smooth, top, kHeight - 14, losses.size());
-  if (!file.flush()) athanor::Fail("{}: can't be written", path);
+  athanor::ReplaceFile(path, [&](std::ostream& file) { file << text; });
 }
 
 std::string TimeByKind(const athanor::Report& report) {

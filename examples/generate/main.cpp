@@ -10,10 +10,12 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "examples/common/guarded.h"
 #include "examples/common/report.h"
 #include "examples/generate/sampler.h"
 #include "examples/generate/trainer.h"
 #include "ops/error.h"
+#include "runtime/replace_file.h"
 
 namespace {
 
@@ -46,7 +48,8 @@ Arguments Parse(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    std::exit(app.exit(error) == 0 ? 0 : 2);
+    if (error.get_exit_code() == 0) std::exit(app.exit(error));  // --help
+    throw;
   }
   if (a.checkpoint.empty()) a.checkpoint = a.out + "/checkpoint.safetensors";
   return a;
@@ -111,9 +114,7 @@ int Run(const Arguments& a) {
                                          {"tokens_per_second_whole", tokens / whole.seconds},
                                          {"tokens_per_second_cached", tokens / cached.seconds}, {"speed_up", speed_up},
                                          {"threads", trainer.report().threads}};
-  std::ofstream file(a.out + "/result.json");
-  file << result.dump(2) << "\n";
-  if (!file.flush()) athanor::Fail("{}/result.json: can't be written", a.out);
+  athanor::ReplaceFile(a.out + "/result.json", [&](std::ostream& file) { file << result.dump(2) << "\n"; });
   fmt::print("{}\n\n", sample);
   fmt::print("training        {:.1f} ms a step\nwithout cache   {:.0f} tokens/s\nwith cache      {:.0f} tokens/s, {:.1f} times as fast, the same {} tokens\n"
              "written         {}/result.json, loss.svg, checkpoint\n",
@@ -124,10 +125,5 @@ int Run(const Arguments& a) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return Run(Parse(argc, argv));
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "generate: error: {}\n", error.what());
-    return 2;
-  }
+  return Guarded("generate", [&] { return Run(Parse(argc, argv)); });
 }

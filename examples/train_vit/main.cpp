@@ -6,16 +6,17 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "examples/common/guarded.h"
 #include "examples/common/report.h"
 #include "examples/train_vit/trainer.h"
 #include "jit/plan_builder.h"
 #include "ops/decompose.h"
 #include "ops/error.h"
+#include "runtime/replace_file.h"
 
 namespace {
 
@@ -46,7 +47,8 @@ Arguments Parse(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    std::exit(app.exit(error) == 0 ? 0 : 2);
+    if (error.get_exit_code() == 0) std::exit(app.exit(error));  // --help
+    throw;
   }
   if (a.checkpoint.empty()) a.checkpoint = a.out + "/checkpoint.safetensors";
   return a;
@@ -126,9 +128,7 @@ int Train(const Arguments& a) {
                                          {"first_step_ms_cold", first_step_ms}, {"first_step_ms_warm", warm_ms}, {"kernels_forward", forward},
                                          {"kernels_backward", report.kernels.size() - forward}, {"arena_mb", static_cast<double>(report.arena_bytes) / 1e6},
                                          {"threads", report.threads}};
-  std::ofstream file(a.out + "/result.json");
-  file << result.dump(2) << "\n";
-  if (!file.flush()) athanor::Fail("{}/result.json: can't be written", a.out);
+  athanor::ReplaceFile(a.out + "/result.json", [&](std::ostream& file) { file << result.dump(2) << "\n"; });
   fmt::print("test accuracy   {:.4f}\nstep            {:.1f} ms (median, {} threads)\nfirst step      {:.0f} ms cold, {:.0f} ms warm in a new process\n",
              accuracy, Median(step_ms), report.threads, first_step_ms, warm_ms);
   fmt::print("kernels         {} forward, {} backward and update, {} distinct\ntime            {}\nwritten         {}/result.json, loss.svg, checkpoint\n",
@@ -139,10 +139,5 @@ int Train(const Arguments& a) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return Train(Parse(argc, argv));
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "train_vit: error: {}\n", error.what());
-    return 2;
-  }
+  return Guarded("train_vit", [&] { return Train(Parse(argc, argv)); });
 }

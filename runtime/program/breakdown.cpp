@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <memory>
 #include <numeric>
 
@@ -11,11 +10,11 @@
 #include "bench/harness.h"
 #include "bench/models/registry.h"
 #include "ops/decompose.h"
-#include "ops/error.h"
 #include "ops/gradient.h"
 #include "ops/op.h"
 #include "runtime/executable.h"
 #include "runtime/program/commands.h"
+#include "runtime/replace_file.h"
 
 namespace athanor {
 namespace {
@@ -87,16 +86,14 @@ std::string Bar(const Amounts& amounts, const std::string& label, double y) {
 }
 
 void WriteSvg(const std::string& path, const std::string& title, const Amounts& flops, const Amounts& ms) {
-  std::ofstream file(path);
-  file << "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 720 170\" font-family=\"sans-serif\" font-size=\"12\">\n"
-       << "<rect width=\"720\" height=\"170\" fill=\"white\"/>\n" << fmt::format("<text x=\"90\" y=\"24\">{}</text>\n", title)
-       << Bar(flops, "FLOPs", 40) << Bar(ms, "time", 80);
+  std::string text = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 720 170\" font-family=\"sans-serif\" font-size=\"12\">\n"
+                     "<rect width=\"720\" height=\"170\" fill=\"white\"/>\n";
+  text += fmt::format("<text x=\"90\" y=\"24\">{}</text>\n", title) + Bar(flops, "FLOPs", 40) + Bar(ms, "time", 80);
   for (size_t c = 0; c < kClasses; ++c) {
-    file << fmt::format("<rect x=\"{0}\" y=\"134\" width=\"12\" height=\"12\" fill=\"{1}\"/><text x=\"{2}\" y=\"144\">{3}</text>\n", 90 + 150 * c,
+    text += fmt::format("<rect x=\"{0}\" y=\"134\" width=\"12\" height=\"12\" fill=\"{1}\"/><text x=\"{2}\" y=\"144\">{3}</text>\n", 90 + 150 * c,
                         kColours[c], 108 + 150 * c, kNames[c]);
   }
-  file << "</svg>\n";
-  if (!file.flush()) Fail("--svg {}: can't be written", path);
+  ReplaceFile(path, [&](std::ostream& file) { file << text << "</svg>\n"; });
 }
 
 void Breakdown(const Arguments& a) {

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <set>
 
@@ -14,6 +13,7 @@
 #include "runtime/executable.h"
 #include "runtime/log.h"
 #include "runtime/program/commands.h"
+#include "runtime/replace_file.h"
 
 namespace athanor {
 namespace {
@@ -24,9 +24,7 @@ struct Arguments {
 };
 
 void Write(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  if (!file.flush()) Fail("{}: can't be written", path.string());
+  ReplaceFile(path.string(), [&](std::ostream& file) { file << text; });
 }
 
 void MakeFolder(const std::string& folder) {

@@ -1,12 +1,11 @@
 #include <fmt/format.h>
 
-#include <fstream>
 #include <memory>
 
 #include "bench/models/registry.h"
-#include "ops/error.h"
 #include "ops/fragment.h"
 #include "runtime/program/commands.h"
+#include "runtime/replace_file.h"
 
 namespace athanor {
 namespace {
@@ -21,9 +20,7 @@ void Export(const Arguments& a) {
     fmt::print("{}", text);
     return;
   }
-  std::ofstream file(a.out);
-  file << text;
-  if (!file.flush()) Fail("--out {}: can't be written", a.out);
+  ReplaceFile(a.out, [&](std::ostream& file) { file << text; });
 }
 
 }  // namespace

@@ -1,8 +1,14 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
+#include <string>
+#include <system_error>
 
 #include "cache/cache.h"
 #include "ops/error.h"
@@ -22,7 +28,8 @@ namespace {
 
 constexpr int kFoundWrong = 1, kBadInput = 2;
 
-int Complain(int status, const char* what) {
+int Complain(int status, std::string what) {
+  std::replace(what.begin(), what.end(), '\n', ' ');         // one line
   fmt::print(stderr, "athanor: error: {}\n", what);
   return status;
 }
@@ -39,7 +46,7 @@ int Main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
     return Complain(kBadInput, error.what());
   }
-  if (std::fflush(stdout) != 0) return Complain(kBadInput, "standard output can't be written");
+  if (std::fflush(stdout) != 0) return Complain(kBadInput, fmt::format("standard output can't be written: {}", std::strerror(errno)));
   return status;
 }
 
@@ -48,11 +55,14 @@ int Main(int argc, char** argv) {
 
 // No exception leaves the program: what the user can mend is status 2, what we must mend is status 1.
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);                             // a limit on the size of files is an error of writing, as a full disk is
   try {
     return athanor::Main(argc, argv);
   } catch (const athanor::Error& error) {
     return athanor::Complain(athanor::kBadInput, error.what());
   } catch (const athanor::CacheError& error) {
+    return athanor::Complain(athanor::kBadInput, error.what());
+  } catch (const std::system_error& error) {                 // the machine refuses: a full disk under standard output, a folder that can't be read
     return athanor::Complain(athanor::kBadInput, error.what());
   } catch (const std::bad_alloc&) {
     return athanor::Complain(athanor::kBadInput, "out of memory");

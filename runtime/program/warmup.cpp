@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/models/registry.h"
+#include "cache/cache.h"
 #include "ops/error.h"
 #include "ops/gradient.h"
 #include "runtime/executable.h"
@@ -42,6 +43,13 @@ void ShowProgress(const std::string& fragment, const TuneProgress& p) {
   if (p.done == p.total) fmt::print(stderr, "\n");
 }
 
+// Tuning is in vain where nothing can be kept.
+void CheckCache(const std::string& directory) {
+  if (directory.empty()) Fail("warmup: no cache directory is known; set ATHANOR_CACHE_DIR");
+  std::string trouble;
+  if (!Cache::Open(directory, [&](const std::string& text) { trouble = text; })->usable()) Fail("warmup: {}", trouble.substr(0, trouble.find(';')));
+}
+
 void Warmup(const Arguments& a) {
   const auto [index, count] = ParseShard(a.shard);
   nlohmann::ordered_json document = {{"fragments", nlohmann::ordered_json::array()}};
@@ -52,7 +60,7 @@ void Warmup(const Arguments& a) {
     const bool grad = a.grad || forward.name().find(".train") != std::string::npos;
     nlohmann::ordered_json kernels = nlohmann::ordered_json::array();
     Options options = ProgramOptions(a.threads);
-    if (options.cache_directory.empty()) Fail("warmup: no cache directory is known; set ATHANOR_CACHE_DIR");
+    CheckCache(options.cache_directory);
     options.tune = TuneMode::kFirst;
     options.tune_budget_seconds = a.budget / static_cast<double>(mine);
     options.tune_progress = [&](const TuneProgress& p) {
@@ -62,6 +70,7 @@ void Warmup(const Arguments& a) {
       return interrupted == 0;
     };
     const auto executable = Executable::Compile(grad ? Gradient(forward) : forward, options);
+    if (!executable->report().cache_kept) Fail("warmup: the cache directory {} can't be written, so nothing would be kept", options.cache_directory);
     document["fragments"].push_back({{"name", forward.name()}, {"grad", grad}, {"kernels", executable->report().kernels.size()}, {"tuned", kernels}});
     if (!a.json) fmt::print("{}: {} kernels, {} tuned\n", forward.name(), executable->report().kernels.size(), kernels.size());
   }

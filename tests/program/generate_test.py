@@ -2,6 +2,7 @@
 import json
 import math
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -110,10 +111,22 @@ class Generate(unittest.TestCase):
             file.write(b"short")
         for arguments, text, message in [(["--tokens", "253"], None, "the context holds 256"), (["--prompt", ""], None, "--prompt: is empty"),
                                          ([], short, "has 5 bytes"), ([], "/nowhere", "/nowhere: can't be read"),
-                                         (["--resume", short], None, "short"), (["--steps", "-1"], None, "--steps")]:
+                                         (["--resume", short], None, "short"), (["--steps", "-1"], None, "--steps"), (["--frob"], None, "--frob")]:
             result = self.run_program(*arguments, text=text)
             self.assertEqual(result.returncode, 2, message)
+            self.assertTrue(result.stderr.startswith("generate: error: "), result.stderr)
+            self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
             self.assertIn(message, result.stderr)
+
+    def test_a_full_disk_is_an_error(self):
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        result = subprocess.run([PROGRAM, "--text", self.text, "--out", self.folder.name, "--steps", "0"], capture_output=True, text=True, timeout=300,
+                                preexec_fn=limit, env={**os.environ, "ATHANOR_CACHE_DIR": ""})
+        self.assertEqual(result.returncode, 2)
+        self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+        for word in ("generate: error: ", "checkpoint.safetensors", "File too large"):
+            self.assertIn(word, result.stderr)
+        self.assertEqual([name for name in os.listdir(self.folder.name) if "checkpoint" in name], [])
 
 
 if __name__ == "__main__":

@@ -68,6 +68,18 @@ class Training(unittest.TestCase):
             self.assertEqual(result.returncode, 2)
             self.assertIn("bad.safetensors", result.stderr)
 
+    def test_bad_options_and_folders_are_one_error(self):
+        with tempfile.TemporaryDirectory() as root:
+            path = os.path.join(root, "file")
+            open(path, "w").close()
+            for arguments, word in ((["--frob"], "--frob"), (["--epochs", "0"], "--epochs"), (["--out", root, "--data", root], "dataset-fashion-mnist"),
+                                    (["--out", path + "/out"], path)):
+                result = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=300, cwd=root)
+                self.assertEqual(result.returncode, 2, word)
+                self.assertTrue(result.stderr.startswith("train_vit: error: "), result.stderr)
+                self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+                self.assertIn(word, result.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()
