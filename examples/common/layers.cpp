@@ -4,7 +4,9 @@ using athanor::DType;
 using athanor::ValueId;
 using Ints = std::vector<int64_t>;
 
-ValueId Layers::Parameter(const std::string& name, athanor::Shape shape) { return graph_.AddInput(name, {DType::kF32, std::move(shape)}, true); }
+ValueId Layers::Parameter(const std::string& name, athanor::Shape shape) {
+  return graph_.AddInput(name, {DType::kF32, std::move(shape)}, true);
+}
 
 ValueId Layers::Linear(ValueId x, int64_t in, int64_t out, const std::string& name) {
   return graph_.Add1("linear", {x, Parameter(name + ".weight", {out, in}), Parameter(name + ".bias", {out})});
@@ -13,6 +15,12 @@ ValueId Layers::Linear(ValueId x, int64_t in, int64_t out, const std::string& na
 ValueId Layers::LayerNorm(ValueId x, int64_t width, const std::string& name) {
   return graph_.Add1("layer_norm", {x, Parameter(name + ".weight", {width}), Parameter(name + ".bias", {width})},
                      {{"normalized_shape", Ints{width}}, {"eps", 1e-5}});
+}
+
+void Layers::Classify(ValueId logits, bool with_loss) {
+  if (!with_loss) return graph_.AddOutput("logits", logits);
+  const ValueId labels = graph_.AddInput("y", {DType::kI64, {graph_.desc(logits).shape[0]}});
+  graph_.AddOutput("loss", graph_.Add1("cross_entropy", {logits, labels}, {{"reduction", std::string("mean")}}));
 }
 
 ValueId Layers::Reshape(ValueId x, Ints shape) { return graph_.Add1("reshape", {x}, {{"shape", std::move(shape)}}); }

@@ -5,11 +5,13 @@
 
 #include "runtime/executable.h"
 
-// The loss of each step and its running mean as a picture. Throws athanor::Error when `path` can't be written.
-void WriteLossCurve(const std::string& path, const std::vector<float>& losses);
+// The loss of each step as a table, FOLDER/loss.csv, and with its running mean as a picture, FOLDER/loss.svg. Throws
+// athanor::Error naming the file that can't be written.
+void WriteLosses(const std::string& folder, const std::vector<float>& losses);
 
-// "product 71 %, attention 18 %, ...": share of the time of a profiled run by kind of kernel.
-std::string TimeByKind(const athanor::Report& report);
+// "products 71 %, attention 18 %, ...": share of the time of a profiled run of `graph` by kind of kernel. A convolution whose
+// windows don't overlap is a product.
+std::string TimeByKind(const athanor::Report& report, const athanor::Graph& graph);
 
 // A line that is overwritten on a terminal, and printed now and then elsewhere.
 class Progress {
@@ -25,4 +27,4 @@ class Progress {
   double start_, shown_ = 0, loss_ = 0;
 };
 
-double Now();                                                // seconds
+double Now();  // seconds

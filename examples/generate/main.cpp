@@ -1,13 +1,12 @@
 // Trains a small GPT on a text and continues a prompt with it, with and without a cache of keys and values.
 #include <fmt/core.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "examples/common/guarded.h"
@@ -35,12 +34,20 @@ Arguments Parse(int argc, char** argv) {
   Arguments a;
   CLI::App app{"Trains a small GPT on the bytes of a text, then continues a prompt, with and without a KV cache."};
   app.add_option("--text", a.text, "File to learn from")->capture_default_str();
-  app.add_option("--steps", a.steps, "Steps of training, those of a resumed checkpoint included")->check(CLI::Range(0, 10'000'000))->capture_default_str();
-  app.add_option("--seed", a.seed, "Of the parameters, the windows of the text and the sample")->check(CLI::Range(0, 1 << 20))->capture_default_str();
+  app.add_option("--steps", a.steps, "Steps of training, those of a resumed checkpoint included")
+      ->check(CLI::Range(0, 10'000'000))
+      ->capture_default_str();
+  app.add_option("--seed", a.seed, "Of the parameters, the windows of the text and the sample")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
   app.add_option("--lr", a.peak_lr, "Learning rate after a short warm-up")->check(CLI::Range(0.0, 1.0))->capture_default_str();
   app.add_option("--prompt", a.prompt, "Text to continue")->capture_default_str();
-  app.add_option("--tokens", a.tokens, "Bytes to draw; with the prompt at most the context")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  app.add_option("--temperature", a.temperature, "0: always the likeliest byte")->check(CLI::Range(0.0, 100.0))->capture_default_str();
+  app.add_option("--tokens", a.tokens, "Bytes to draw; with the prompt at most the context")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--temperature", a.temperature, "0: always the likeliest byte")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
   app.add_option("--threads", a.threads, "0: all cores")->check(CLI::Range(0, 1024))->capture_default_str();
   app.add_option("--out", a.out, "Folder of the results")->capture_default_str();
   app.add_option("--checkpoint", a.checkpoint, "File of the state; OUT/checkpoint.safetensors by default");
@@ -59,7 +66,8 @@ std::string ReadText(const std::string& path, int64_t context) {
   std::ifstream file(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (!file.is_open() || file.bad()) athanor::Fail("{}: can't be read; give another file with --text", path);
-  if (static_cast<int64_t>(text.size()) <= context) athanor::Fail("{}: has {} bytes, more than {} are needed", path, text.size(), context);
+  if (static_cast<int64_t>(text.size()) <= context)
+    athanor::Fail("{}: has {} bytes, more than {} are needed", path, text.size(), context);
   return text;
 }
 
@@ -75,8 +83,10 @@ int Run(const Arguments& a) {
   const GptConfig config;
   if (a.prompt.empty()) athanor::Fail("--prompt: is empty, expected at least one byte");
   const int64_t length = static_cast<int64_t>(a.prompt.size()) + a.tokens;
-  if (length > config.context) athanor::Fail("--tokens: prompt and sample have {} bytes, the context holds {}", length, config.context);
-  athanor::Options options = athanor::Options::FromEnvironment([](const std::string& text) { fmt::print(stderr, "generate: warning: {}\n", text); });
+  if (length > config.context)
+    athanor::Fail("--tokens: prompt and sample have {} bytes, the context holds {}", length, config.context);
+  athanor::Options options =
+      athanor::Options::FromEnvironment([](const std::string& text) { fmt::print(stderr, "generate: warning: {}\n", text); });
   options.threads = a.threads;
   std::filesystem::create_directories(a.out);
 
@@ -109,16 +119,21 @@ int Run(const Arguments& a) {
   const std::string sample(cached.tokens.begin(), cached.tokens.end());
   const double tokens = static_cast<double>(a.tokens), speed_up = whole.seconds / cached.seconds;
 
-  WriteLossCurve(a.out + "/loss.svg", losses);
-  const nlohmann::ordered_json result = {{"losses", losses}, {"step_ms", step_ms}, {"tokens", cached.tokens},
+  WriteLosses(a.out, losses);
+  const nlohmann::ordered_json result = {{"losses", losses},
+                                         {"step_ms", step_ms},
+                                         {"tokens", cached.tokens},
                                          {"tokens_per_second_whole", tokens / whole.seconds},
-                                         {"tokens_per_second_cached", tokens / cached.seconds}, {"speed_up", speed_up},
+                                         {"tokens_per_second_cached", tokens / cached.seconds},
+                                         {"speed_up", speed_up},
                                          {"threads", trainer.report().threads}};
   athanor::ReplaceFile(a.out + "/result.json", [&](std::ostream& file) { file << result.dump(2) << "\n"; });
   fmt::print("{}\n\n", sample);
-  fmt::print("training        {:.1f} ms a step\nwithout cache   {:.0f} tokens/s\nwith cache      {:.0f} tokens/s, {:.1f} times as fast, the same {} tokens\n"
-             "written         {}/result.json, loss.svg, checkpoint\n",
-             step_ms, tokens / whole.seconds, tokens / cached.seconds, speed_up, a.tokens, a.out);
+  fmt::print(
+      "training        {:.1f} ms a step\nwithout cache   {:.0f} tokens/s\nwith cache      {:.0f} tokens/s, {:.1f} times as fast, "
+      "the same {} tokens\n"
+      "written         {}/result.json, loss.csv, loss.svg, checkpoint\n",
+      step_ms, tokens / whole.seconds, tokens / cached.seconds, speed_up, a.tokens, a.out);
   return 0;
 }
 

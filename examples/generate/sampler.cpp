@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "examples/common/random.h"
 #include "examples/common/report.h"
 
 using athanor::DType;
@@ -27,8 +28,11 @@ class WholePredictor : public Predictor {
     config_.batch = 1;
     for (int64_t length = config.context; length >= 32 || length == config.context; length /= 2) {
       const athanor::Graph graph = Gpt(config_, length, false);
-      Form form{length, TensorsOf(graph, parameters), HostTensor(DType::kF32, {1, length, config.vocabulary}),
-                athanor::Executable::Compile(graph, options), {}};
+      Form form{length,
+                TensorsOf(graph, parameters),
+                HostTensor(DType::kF32, {1, length, config.vocabulary}),
+                athanor::Executable::Compile(graph, options),
+                {}};
       form.inputs = InputsOf(graph, form.tensors);
       forms_.insert(forms_.begin(), std::move(form));
     }
@@ -53,7 +57,7 @@ class WholePredictor : public Predictor {
     std::vector<const void*> inputs;
   };
   GptConfig config_;
-  std::vector<Form> forms_;                                  // the shortest first
+  std::vector<Form> forms_;  // the shortest first
 };
 
 class CachedPredictor : public Predictor {
@@ -85,7 +89,7 @@ class CachedPredictor : public Predictor {
   std::unique_ptr<athanor::Executable> executable_;
   std::vector<const void*> inputs_;
   std::vector<void*> outputs_;
-  int64_t done_ = 0;                                         // tokens in the cache
+  int64_t done_ = 0;  // tokens in the cache
 };
 
 // The index that `uniform` in [0, 1) falls on in the softmax of the logits.
@@ -103,11 +107,13 @@ int64_t Pick(const float* logits, int64_t count, double temperature, double unif
 
 }  // namespace
 
-std::unique_ptr<Predictor> MakeWholePredictor(const GptConfig& config, const NamedTensors& parameters, const athanor::Options& options) {
+std::unique_ptr<Predictor> MakeWholePredictor(const GptConfig& config, const NamedTensors& parameters,
+                                              const athanor::Options& options) {
   return std::make_unique<WholePredictor>(config, parameters, options);
 }
 
-std::unique_ptr<Predictor> MakeCachedPredictor(const GptConfig& config, const NamedTensors& parameters, const athanor::Options& options) {
+std::unique_ptr<Predictor> MakeCachedPredictor(const GptConfig& config, const NamedTensors& parameters,
+                                               const athanor::Options& options) {
   return std::make_unique<CachedPredictor>(config, parameters, options);
 }
 
@@ -118,7 +124,7 @@ Sample Draw(Predictor& predictor, const std::string& prompt, int64_t count, doub
   std::mt19937_64 random(seed);
   const double start = Now();
   for (int64_t i = 0; i < count && !stop(); ++i) {
-    const double uniform = static_cast<double>(random() >> 11) * 0x1p-53;
+    const double uniform = Uniform(random);
     sample.tokens.push_back(Pick(predictor.Next(sample.tokens), vocabulary, temperature, uniform));
   }
   sample.seconds = Now() - start;

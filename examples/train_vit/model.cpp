@@ -1,5 +1,7 @@
 #include "examples/train_vit/model.h"
 
+#include <string>
+
 #include "examples/common/layers.h"
 
 using athanor::DType;
@@ -7,12 +9,13 @@ using athanor::Graph;
 using athanor::ValueId;
 using Ints = std::vector<int64_t>;
 
-Graph VisionTransformer(const VitConfig& c, bool with_loss) {
+Graph VisionTransformer(const VitConfig& c, int64_t batch, bool with_loss) {
   Graph graph("vit_fashion_mnist");
   Layers build(graph);
   const int64_t side = 28 / c.patch, length = side * side;
-  const ValueId images = graph.AddInput("x", {DType::kF32, {c.batch, 1, 28, 28}});
-  const ValueId kernel = build.Parameter("patch.weight", {c.width, 1, c.patch, c.patch}), bias = build.Parameter("patch.bias", {c.width});
+  const ValueId images = graph.AddInput("x", {DType::kF32, {batch, 1, 28, 28}});
+  const ValueId kernel = build.Parameter("patch.weight", {c.width, 1, c.patch, c.patch}),
+                bias = build.Parameter("patch.bias", {c.width});
   const ValueId patches = graph.Add1("conv2d", {images, kernel, bias}, {{"stride", Ints{c.patch, c.patch}}});
   const ValueId flat = graph.Add1("flatten", {patches}, {{"start_dim", int64_t{2}}, {"end_dim", int64_t{-1}}});
   const ValueId tokens = graph.Add1("transpose", {flat}, {{"dim0", int64_t{1}}, {"dim1", int64_t{2}}});
@@ -24,12 +27,6 @@ Graph VisionTransformer(const VitConfig& c, bool with_loss) {
     x = build.Residuals(x, build.Merge(y, name + ".attn"), name);
   }
   const ValueId pooled = graph.Add1("mean", {build.LayerNorm(x, c.width, "norm")}, {{"dim", Ints{1}}, {"keepdim", false}});
-  const ValueId logits = build.Linear(pooled, c.width, c.classes, "head");
-  if (!with_loss) {
-    graph.AddOutput("logits", logits);
-    return graph;
-  }
-  const ValueId labels = graph.AddInput("y", {DType::kI64, {c.batch}});
-  graph.AddOutput("loss", graph.Add1("cross_entropy", {logits, labels}, {{"reduction", std::string("mean")}}));
+  build.Classify(build.Linear(pooled, c.width, c.classes, "head"), with_loss);
   return graph;
 }

@@ -6,8 +6,8 @@
 
 // Fashion-MNIST (Xiao et al. 2017) as Debian's package dataset-fashion-mnist ships it.
 struct Dataset {
-  std::vector<float> images;                                 // [count, 1, 28, 28], normalised to mean 0 and variance 1
-  std::vector<int64_t> labels;                               // [count], 0 to 9
+  std::vector<float> images;    // [count, 1, 28, 28], normalised to mean 0 and variance 1
+  std::vector<int64_t> labels;  // [count], 0 to 9
   int64_t count() const { return static_cast<int64_t>(labels.size()); }
 };
 

@@ -1,0 +1,165 @@
+#include "examples/common/training_program.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "examples/common/guarded.h"
+#include "examples/common/report.h"
+#include "jit/plan_builder.h"
+#include "ops/decompose.h"
+#include "ops/error.h"
+#include "runtime/replace_file.h"
+
+namespace {
+
+struct Arguments {
+  std::string program;
+  Recipe recipe;
+  int threads = 0;
+  int64_t max_steps = -1;
+  std::string data = "/usr/share/datasets/fashion-mnist", out, checkpoint, resume;
+  bool first_step_only = false;
+};
+
+volatile std::sig_atomic_t interrupted = 0;
+void OnInterrupt(int) { interrupted = 1; }
+
+Arguments Parse(const TrainingProgram& program, int argc, char** argv) {
+  Arguments a;
+  a.program = program.name;
+  a.recipe = program.recipe;
+  a.out = program.out;
+  CLI::App app{program.description};
+  app.add_option("--epochs", a.recipe.epochs, "Passes over the 60,000 training images")->check(CLI::Range(1, 1000));
+  app.add_option("--seed", a.recipe.seed, "Of the parameters and the order of the images");
+  app.add_option("--lr", a.recipe.peak_lr, "Highest learning rate")->check(CLI::Range(0.0, 1.0));
+  app.add_option("--threads", a.threads, "0: all cores")->check(CLI::Range(0, 1024));
+  app.add_option("--steps", a.max_steps, "Stop after that many steps, with a checkpoint");
+  app.add_option("--data", a.data, "Folder of the data set");
+  app.add_option("--out", a.out, "Folder of the results");
+  app.add_option("--checkpoint", a.checkpoint, "File of the state; OUT/checkpoint.safetensors by default");
+  app.add_option("--resume", a.resume, "Goes on from a checkpoint");
+  app.add_flag("--first-step-only", a.first_step_only, "Prints the milliseconds from start to the first step's end");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) std::exit(app.exit(error));  // --help
+    throw;
+  }
+  if (a.checkpoint.empty()) a.checkpoint = a.out + "/checkpoint.safetensors";
+  return a;
+}
+
+athanor::Options MakeOptions(const Arguments& a, const std::string& cache) {
+  athanor::Options options = athanor::Options::FromEnvironment(
+      [&](const std::string& text) { fmt::print(stderr, "{}: warning: {}\n", a.program, text); });
+  options.threads = a.threads;
+  options.cache_directory = cache;
+  return options;
+}
+
+// What a second process takes, from its start to the end of its first step, with the kernels in the cache.
+double WarmFirstStep(const Arguments& a) {
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
+  const std::string command =
+      fmt::format("'{}' --first-step-only --threads {} --data '{}' --out '{}'", self, a.threads, a.data, a.out);
+  std::FILE* pipe = popen(command.c_str(), "r");
+  double ms = -1;
+  const bool read = pipe != nullptr && std::fscanf(pipe, "%lf", &ms) == 1;
+  if (pipe == nullptr || pclose(pipe) != 0 || !read) athanor::Fail("the second process failed: {}", command);
+  return ms;
+}
+
+double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+int FirstStepOnly(const Arguments& a, const Dataset& train) {
+  const double start = Now();
+  ImageTrainer trainer(train, a.recipe, MakeOptions(a, a.out + "/cache"));
+  trainer.Step();
+  fmt::print("{:.2f}\n", (Now() - start) * 1e3);
+  return 0;
+}
+
+struct Measurements {
+  std::vector<float> losses;
+  std::vector<double> step_ms;
+  double first_step_ms = 0;  // from the start of the compilation
+};
+
+// Steps until `last`, or until Ctrl-C.
+Measurements TakeSteps(ImageTrainer& trainer, int64_t last, int64_t batch, double start) {
+  Measurements measured;
+  std::signal(SIGINT, OnInterrupt);
+  Progress progress(trainer.done(), trainer.total_steps(), batch, "images");
+  while (trainer.done() < last && !interrupted) {
+    const double begin = Now();
+    measured.losses.push_back(trainer.Step());
+    measured.step_ms.push_back((Now() - begin) * 1e3);
+    if (measured.losses.size() == 1) measured.first_step_ms = (Now() - start) * 1e3;
+    progress.Show(trainer.done(), measured.losses.back());
+  }
+  progress.Finish();
+  return measured;
+}
+
+void WriteResults(const Arguments& a, ImageTrainer& trainer, const Measurements& measured, const athanor::Options& options) {
+  const double accuracy = trainer.Accuracy(LoadFashionMnist(a.data, "t10k"), options);
+  const double warm_ms = WarmFirstStep(a), step_ms = Median(measured.step_ms);
+  const auto forward = athanor::BuildProgram(athanor::Decompose(a.recipe.network(a.recipe.batch, true))).kernels.size();
+  trainer.ProfileStep();
+  const athanor::Report& report = trainer.executable().report();
+  const size_t backward = report.kernels.size() - forward;
+  WriteLosses(a.out, measured.losses);
+  const nlohmann::ordered_json result = {
+      {"test_accuracy", accuracy},     {"epochs", a.recipe.epochs},
+      {"step_ms_median", step_ms},     {"first_step_ms_cold", measured.first_step_ms},
+      {"first_step_ms_warm", warm_ms}, {"kernels_forward", forward},
+      {"kernels_backward", backward},  {"arena_mb", static_cast<double>(report.arena_bytes) / 1e6},
+      {"threads", report.threads}};
+  athanor::ReplaceFile(a.out + "/result.json", [&](std::ostream& file) { file << result.dump(2) << "\n"; });
+  fmt::print("test accuracy   {:.4f}\n", accuracy);
+  fmt::print("step            {:.1f} ms (median, {} threads)\n", step_ms, report.threads);
+  fmt::print("first step      {:.0f} ms cold, {:.0f} ms warm in a new process\n", measured.first_step_ms, warm_ms);
+  fmt::print("kernels         {} forward, {} backward and update, {} distinct\n", forward, backward, report.distinct_kernels);
+  fmt::print("time            {}\n", TimeByKind(report, trainer.executable().graph()));
+  fmt::print("written         {}/result.json, loss.csv, loss.svg, checkpoint\n", a.out);
+}
+
+int Train(const Arguments& a) {
+  std::filesystem::create_directories(a.out);
+  const Dataset train = LoadFashionMnist(a.data, "train");
+  if (a.first_step_only) return FirstStepOnly(a, train);
+  // A fresh cache, so that the first step is a cold one.
+  const std::string cache = a.out + "/cache";
+  if (a.resume.empty()) std::filesystem::remove_all(cache);
+  const athanor::Options options = MakeOptions(a, cache);
+
+  const double start = Now();
+  ImageTrainer trainer(train, a.recipe, options);
+  if (!a.resume.empty()) trainer.Resume(a.resume);
+  const int64_t total = trainer.total_steps(), last = a.max_steps < 0 ? total : std::min(total, trainer.done() + a.max_steps);
+  const Measurements measured = TakeSteps(trainer, last, a.recipe.batch, start);
+  trainer.Save(a.checkpoint);
+  if (trainer.done() < total) {
+    fmt::print("stopped after step {}; go on with --resume {}\n", trainer.done(), a.checkpoint);
+    return 0;
+  }
+  WriteResults(a, trainer, measured, options);
+  return 0;
+}
+
+}  // namespace
+
+int RunTrainingProgram(const TrainingProgram& program, int argc, char** argv) {
+  return Guarded(program.name, [&] { return Train(Parse(program, argc, argv)); });
+}
