@@ -15,12 +15,14 @@ std::vector<uint8_t> ReadIdx(const std::string& path, int rank, int64_t item) {
   for (int got; (got = gzread(file, buffer, sizeof buffer)) > 0;) bytes.insert(bytes.end(), buffer, buffer + got);
   gzclose(file);
   const size_t header = 4 + 4 * rank;
-  if (bytes.size() < header || bytes[2] != 8 || bytes[3] != rank)
+  if (bytes.size() < header || bytes[2] != 8 || bytes[3] != rank) {
     athanor::Fail("{}: is no IDX file of bytes with {} dimensions", path, rank);
+  }
   int64_t count = 0;
   for (int i = 4; i < 8; ++i) count = count << 8 | bytes[i];
-  if (static_cast<int64_t>(bytes.size() - header) != count * item)
+  if (static_cast<int64_t>(bytes.size() - header) != count * item) {
     athanor::Fail("{}: {} items expected, the file is cut off", path, count);
+  }
   bytes.erase(bytes.begin(), bytes.begin() + header);
   return bytes;
 }

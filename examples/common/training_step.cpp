@@ -36,8 +36,9 @@ TrainingStep MakeTrainingStep(const Graph& model, const Optimizer& optimizer) {
   graph.AddOutput("loss", gradients.front().value);
   for (const athanor::NamedValue& output : model.outputs()) {
     if (output.name == "loss") continue;
-    if (!output.name.starts_with(kNew))
+    if (!output.name.starts_with(kNew)) {
       athanor::Fail("{}: output '{}', expected 'loss' or 'new.INPUT'", model.name(), output.name);
+    }
     Update(step, output.name.substr(4), output.value);
   }
   const bool adam = optimizer.kind == Optimizer::Kind::kAdamW;

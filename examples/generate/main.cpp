@@ -66,8 +66,9 @@ std::string ReadText(const std::string& path, int64_t context) {
   std::ifstream file(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (!file.is_open() || file.bad()) athanor::Fail("{}: can't be read; give another file with --text", path);
-  if (static_cast<int64_t>(text.size()) <= context)
+  if (static_cast<int64_t>(text.size()) <= context) {
     athanor::Fail("{}: has {} bytes, more than {} are needed", path, text.size(), context);
+  }
   return text;
 }
 
@@ -83,8 +84,9 @@ int Run(const Arguments& a) {
   const GptConfig config;
   if (a.prompt.empty()) athanor::Fail("--prompt: is empty, expected at least one byte");
   const int64_t length = static_cast<int64_t>(a.prompt.size()) + a.tokens;
-  if (length > config.context)
+  if (length > config.context) {
     athanor::Fail("--tokens: prompt and sample have {} bytes, the context holds {}", length, config.context);
+  }
   athanor::Options options =
       athanor::Options::FromEnvironment([](const std::string& text) { fmt::print(stderr, "generate: warning: {}\n", text); });
   options.threads = a.threads;
