@@ -65,7 +65,11 @@ Storage StoragePlanner::PlacePart(ValueId root, const Part& part) {
   std::optional<Layout> inverse = Invert(view.layout, desc.elements());
   if (inverse) inverse = inverse->Compose(Layout::Contiguous(graph_.desc(root).shape));
   if (slice && inverse) slice = slice->Compose(*inverse);
-  if (!slice || !inverse) throw NeedsStorage{part.whole};
+  if (!slice || !inverse) {                                  // stored plainly, the whole of all that this is part of has room for each part
+    ValueId outermost = part.whole;
+    for (auto outer = parts_.find(outermost); outer != parts_.end(); outer = parts_.find(outermost)) outermost = outer->second.whole;
+    throw NeedsStorage{outermost};
+  }
   return {whole.buffer, *slice};
 }
 

@@ -98,6 +98,33 @@ class CopyInserter {
     return !part && Coalesce(Invert(view.layout, root.elements())->dim(0)).size() <= 1;
   }
 
+  // True when the producers of a concatenation's parts can write them where they belong, with `layout` its place in memory. Of any other value, true.
+  bool PartsFit(ValueId root, const Layout& layout) const {
+    const NodeId producer = result_.value(root).producer;
+    if (producer == kNone || result_.node(producer).op->kind != OpKind::kConcat) return true;
+    const Node& node = result_.node(producer);
+    const int64_t dim = Get<int64_t>(node.attrs, "dim");
+    const int along = static_cast<int>(dim < 0 ? dim + layout.rank() : dim);
+    int64_t start = 0;
+    for (ValueId part : node.inputs) {
+      const int64_t extent = result_.desc(part).shape[along];
+      const std::optional<Layout> slice = layout.Slice(along, start, extent, 1);
+      if (!slice || !PartFits(part, *slice)) return false;
+      start += extent;
+    }
+    return true;
+  }
+
+  // The same of a value whose root's producer writes it, as it is seen through its views, to `layout`.
+  bool PartFits(ValueId value, const Layout& layout) const {
+    const ViewOf& view = views_[value];
+    const TensorDesc& root = result_.desc(view.root);
+    std::optional<Layout> place = Invert(view.layout, root.elements());
+    if (place) place = place->Compose(Layout::Contiguous(root.shape));
+    if (place) place = layout.Compose(*place);
+    return place && PartsFit(view.root, *place);
+  }
+
   // One stride along each of the dimensions of a stored value, as windows and the rows of gathers need.
   bool HasPlainDims(ValueId value, const std::vector<int64_t>& dims) const {
     const ViewOf& view = views_[value];
@@ -109,15 +136,25 @@ class CopyInserter {
     });
   }
 
+  // Copies the parts of a concatenation that can't be written in place.
+  void PlaceParts(const Node& node, std::vector<ValueId>* parts) {
+    const Layout whole = Layout::Contiguous(source_.desc(node.outputs[0]).shape);
+    const int64_t dim = Get<int64_t>(node.attrs, "dim");
+    const int along = static_cast<int>(dim < 0 ? dim + whole.rank() : dim);
+    int64_t start = 0;
+    for (ValueId& part : *parts) {
+      const int64_t extent = result_.desc(part).shape[along];
+      const bool fits = CanBePlaced(part, true) && PartFits(part, *whole.Slice(along, start, extent, 1));
+      if (!fits || !placed_.insert(views_[part].root).second) part = Copy(part), placed_.insert(part);
+      start += extent;
+    }
+  }
+
   void AddNode(const Node& node) {
     result_.SetOrigin(node.origin);
     std::vector<ValueId> inputs;
     for (ValueId input : node.inputs) inputs.push_back(input == kNone ? kNone : map_[input]);
-    if (node.op->kind == OpKind::kConcat && !SuitsPieces(node, inputs)) {
-      for (ValueId& input : inputs) {
-        if (!CanBePlaced(input, true) || !placed_.insert(views_[input].root).second) input = Copy(input), placed_.insert(input);
-      }
-    }
+    if (node.op->kind == OpKind::kConcat && !SuitsPieces(node, inputs)) PlaceParts(node, &inputs);
     if (node.op->kind == OpKind::kAttention || node.op->kind == OpKind::kScatter) {
       for (ValueId& input : inputs) {                        // read from memory, where constants have no place
         if (input != kNone && result_.value(views_[input].root).constant) input = Copy(input);
@@ -154,7 +191,8 @@ class CopyInserter {
 
   void AddOutput(const NamedValue& output) {
     ValueId value = map_[output.value];
-    if (!CanBePlaced(value, false) || !placed_.insert(views_[value].root).second) value = Copy(value), placed_.insert(value);
+    const bool fits = CanBePlaced(value, false) && PartFits(value, Layout::Contiguous(result_.desc(value).shape));
+    if (!fits || !placed_.insert(views_[value].root).second) value = Copy(value), placed_.insert(value);
     result_.AddOutput(output.name, value);
   }
 

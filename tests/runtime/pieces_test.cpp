@@ -162,5 +162,38 @@ TEST(Pieces, CopiedWhereNoMapLeads) {
   EXPECT_GT(Kernels(graph), 1u);
 }
 
+// An image rolled and cut into windows (Swin): the borders of the rolled parts lie within windows, so the parts can't be written where the output is.
+TEST(Pieces, RolledWindows) {
+  for (bool computed : {false, true}) {
+    for (int dims : {1, 2}) {
+      Graph graph(fmt::format("roll_{}_{}", computed ? "computed" : "input", dims));
+      const ValueId x = graph.AddInput("x", {DType::kF32, {2, 14, 14, 8}}, true);
+      ValueId rolled = computed ? graph.Add1("softmax", {x}, {{"dim", int64_t{-1}}}) : x;
+      for (int64_t dim = 1; dim <= dims; ++dim) {
+        auto rows = [&](int64_t start, int64_t end) { return graph.Add1("slice", {rolled}, {{"dim", dim}, {"start", start}, {"end", end}}); };
+        rolled = graph.Add1("cat", {rows(3, 14), rows(0, 3)}, {{"dim", dim}});
+      }
+      const ValueId windows = graph.Add1("reshape", {rolled}, {{"shape", std::vector<int64_t>{2, 2, 7, 2, 7, 8}}});
+      graph.AddOutput("y", graph.Add1("permute", {windows}, {{"dims", std::vector<int64_t>{0, 1, 3, 2, 4, 5}}}));
+      ExpectBoth(graph);
+      ExpectBoth(Gradient(graph));
+    }
+  }
+}
+
+// A concatenation within another, seen through views that its own border cuts.
+TEST(Pieces, ConcatenationWithinAnother) {
+  for (bool outer_is_permuted : {false, true}) {
+    Graph graph("nested");
+    Emit emit(graph);
+    auto input = [&](const char* name, Shape shape) { return emit.Exp(graph.AddInput(name, {DType::kF32, std::move(shape)})); };
+    const ValueId inner = emit.Cat({input("a", {5, 12}), input("b", {7, 12})}, 0);
+    const ValueId blocks = emit.Permute(emit.Reshape(inner, {3, 4, 3, 4}), {0, 2, 1, 3});   // the border 5 is within a row of blocks
+    const ValueId outer = emit.Cat({blocks, input("c", {3, 2, 4, 4})}, 1);
+    graph.AddOutput("y", outer_is_permuted ? emit.Permute(outer, {1, 0, 3, 2}) : outer);
+    ExpectBoth(graph);
+  }
+}
+
 }  // namespace
 }  // namespace athanor
