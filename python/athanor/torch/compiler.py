@@ -18,7 +18,7 @@ from .launch import make_launch
 from .partition import free_random_ops, partition
 from .report import GraphReport, PartitionReport
 from .rules import VIEWS
-from .translate import NodeChecker, described, translate
+from .translate import NodeChecker, described, expected_input, translate
 
 log = logging.getLogger("athanor.torch")
 listeners: list[Callable[[GraphReport], None]] = []          # told of each compiled graph
@@ -61,8 +61,9 @@ def _compile_partition(fused: fx.GraphModule, node: fx.Node, sure: set[str], rep
     result = part.graph.output_node().args[0]
     outputs = list(result) if isinstance(result, (list, tuple)) else [result]
     operations = [n for n in body if n.target is not operator.getitem]
+    inputs = {p: expected_input(described(p), argument.name in sure) for p, argument in zip(placeholders, node.args)}
     try:
-        translation = translate(f"{report.kind}.{node.target}", placeholders, body, outputs)
+        translation = translate(f"{report.kind}.{node.target}", inputs, body, outputs)
         for recorder in recorders:
             recorder(node.target, translation.fragment)
         executable = compile_fragment(translation.fragment, settings={"threads": torch.get_num_threads()})
@@ -73,7 +74,7 @@ def _compile_partition(fused: fx.GraphModule, node: fx.Node, sure: set[str], rep
         for n in operations:
             report.fallbacks[str(n.target), f"its partition was refused: {why}"] += 1
         return
-    unsure = [(i, described(p).stride()) for i, (p, argument) in enumerate(zip(placeholders, node.args)) if argument.name not in sure]
+    unsure = [(i, tensor.stride()) for i, (tensor, argument) in enumerate(zip(inputs.values(), node.args)) if argument.name not in sure]
     launch = make_launch(executable, translation.outputs, unsure)
     if not isinstance(result, (list, tuple)):
         single = launch

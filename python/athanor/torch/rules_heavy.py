@@ -126,21 +126,73 @@ def _avg_pool2d_backward(b: Builder, out: torch.Tensor, dy: Value, x: Value, *re
     return b.op("avg_pool2d_backward", dy, b.full(x.shape, 0, x.dtype), shape=x.shape, wanted=[0], **_avg_pool_attrs(*rest))
 
 
-def _adaptive_attrs(x: Value, out: Sequence[int]) -> dict[str, Any]:
-    sizes, outs = x.shape[-2:], out[-2:]
-    require(all(o > 0 and n % o == 0 for n, o in zip(sizes, outs)), "adaptive pooling to sizes that don't divide")
+def _adaptive_attrs(sizes: Sequence[int], outs: Sequence[int]) -> dict[str, Any] | None:
+    """The windows of adaptive pooling where all are of one size and do not overlap."""
+    require(all(n > 0 for n in (*sizes, *outs)), "adaptive pooling of or to nothing")
+    if any(n % o for n, o in zip(sizes, outs)):
+        return None
     kernel = [n // o for n, o in zip(sizes, outs)]
     return {"kernel_size": kernel, "stride": kernel}
 
 
+_MOST_WINDOWS = 64                                           # of other adaptive pools: each is nodes of its own
+
+
+def _windows(size: int, out: int) -> list[tuple[int, int]]:
+    """Where each window of an adaptive pool begins and ends; they may overlap, and repeat."""
+    require(out <= _MOST_WINDOWS, "adaptive pooling to many windows of different sizes")
+    return [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
+
+
+def _resized(x: Value, dim: int, extent: int) -> list[int]:
+    return [extent if d == dim else n for d, n in enumerate(x.shape)]
+
+
+def _slice(b: Builder, x: Value, dim: int, start: int, end: int) -> Value:
+    return b.op("slice", x, shape=_resized(x, dim, end - start), dim=dim, start=start, end=end)
+
+
+def _average_windows(b: Builder, x: Value, dim: int, out: int) -> Value:
+    """x with the averages of `out` windows along `dim`."""
+    means = [b.mean(_slice(b, x, dim, start, end), [dim], True) for start, end in _windows(x.shape[dim], out)]
+    return b.op("cat", *means, shape=_resized(x, dim, out), dim=dim)
+
+
+def _average_windows_backward(b: Builder, dy: Value, dim: int, size: int) -> Value:
+    """The gradient of _average_windows: between the ends of windows, each position has its share of the same ones."""
+    windows = _windows(size, dy.shape[dim])
+    cuts = sorted({cut for window in windows for cut in window})
+    parts = []
+    for start, end in zip(cuts, cuts[1:]):
+        total = None
+        for i, (first, last) in enumerate(windows):
+            if first <= start and end <= last:
+                share = b.mul(_slice(b, dy, dim, i, i + 1), 1 / (last - first))
+                total = share if total is None else b.add(total, share)
+        parts.append(b.expand(total, _resized(dy, dim, end - start)))
+    return b.op("cat", *parts, shape=_resized(dy, dim, size), dim=dim)
+
+
 @rule(aten._adaptive_avg_pool2d.default)
 def _adaptive_avg_pool2d(b: Builder, out: torch.Tensor, x: Value, _: Any) -> Value:
-    return b.op("avg_pool2d", x, shape=out.shape, **_adaptive_attrs(x, out.shape))
+    attrs = _adaptive_attrs(x.shape[-2:], out.shape[-2:])
+    if attrs is not None:
+        return b.op("avg_pool2d", x, shape=out.shape, **attrs)
+    y = b.cast(x, compute_dtype(x.dtype))
+    for dim in (x.rank - 2, x.rank - 1):
+        y = _average_windows(b, y, dim, out.shape[dim])
+    return b.cast(y, out.dtype)
 
 
 @rule(aten._adaptive_avg_pool2d_backward.default)
 def _adaptive_avg_pool2d_backward(b: Builder, out: torch.Tensor, dy: Value, x: Value) -> Value:
-    return b.op("avg_pool2d_backward", dy, b.full(x.shape, 0, x.dtype), shape=x.shape, wanted=[0], **_adaptive_attrs(x, dy.shape))
+    attrs = _adaptive_attrs(x.shape[-2:], dy.shape[-2:])
+    if attrs is not None:
+        return b.op("avg_pool2d_backward", dy, b.full(x.shape, 0, x.dtype), shape=x.shape, wanted=[0], **attrs)
+    dx = b.cast(dy, compute_dtype(dy.dtype))
+    for dim in (x.rank - 2, x.rank - 1):
+        dx = _average_windows_backward(b, dx, dim, x.shape[dim])
+    return b.cast(dx, out.dtype)
 
 
 # --- attention ---
@@ -341,6 +393,16 @@ def _group_norm_backward(b: Builder, out: Any, dy: Value, x: Value, mean: Value,
 def _softmax(b: Builder, out: torch.Tensor, x: Value, dim: int, half_to_float: bool) -> Value:
     require(not half_to_float, "softmax that widens")
     return b.op("softmax", x, dim=dim)
+
+
+@rule(aten._safe_softmax.default)
+def _safe_softmax(b: Builder, out: torch.Tensor, x: Value, dim: int, dtype: torch.dtype | None = None) -> Value:
+    """Softmax; 0 in rows that are masked everywhere."""
+    require(dtype in (None, x.dtype), "softmax that widens")
+    largest = b.amax(x, [dim], True)
+    one = b.full([], -1.0, x.dtype)
+    masked = b.compare("eq", largest, b.div(one, b.full([], 0.0, x.dtype)))
+    return b.where(masked, b.full([], 0, x.dtype), b.op("softmax", x, dim=dim), x.dtype)
 
 
 @rule(aten._log_softmax.default)

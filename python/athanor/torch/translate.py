@@ -124,10 +124,18 @@ def _memory_order(tensor: torch.Tensor) -> list[int] | None:
     return order
 
 
-def translate(name: str, placeholders: Sequence[fx.Node], nodes: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> Translation:
-    """The fragment of supported `nodes` in topological order, which read `placeholders` and one another, with the tensors of `outputs`."""
+def expected_input(tensor: torch.Tensor, sure: bool) -> torch.Tensor:
+    """A tensor like the fake `tensor`, as the fragment shall read it. Where its strides are not `sure` to be the real one's, it may have to be copied to
+    them: elements must not share their places, then."""
+    overlaps = any(n > 1 and s == 0 for n, s in zip(tensor.shape, tensor.stride()))
+    return tensor if sure or not overlaps else torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+
+
+def translate(name: str, inputs: dict[fx.Node, torch.Tensor], nodes: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> Translation:
+    """The fragment of supported `nodes` in topological order, which read one another and `inputs` (placeholders, and what lies in memory as each of
+    them does), with the tensors of `outputs`."""
     builder = Builder(name)
-    values: dict[fx.Node, Any] = {p: builder.input(f"x{i}", described(p)) for i, p in enumerate(placeholders)}
+    values: dict[fx.Node, Any] = {p: builder.input(f"x{i}", tensor) for i, (p, tensor) in enumerate(inputs.items())}
     for node in nodes:
         if node.target is operator.getitem:
             values[node] = values[node.args[0]][node.args[1]]
