@@ -21,7 +21,10 @@ class Borrowed:
     def __init__(self, tensor: Any, role: str, written: bool = False):
         if not hasattr(tensor, "__dlpack__"):
             raise Error(f"{role} is a {type(tensor).__name__}, expected a tensor with __dlpack__ (PyTorch, NumPy, ...)")
-        device = tensor.__dlpack_device__()
+        try:
+            device = tensor.__dlpack_device__()
+        except (BufferError, RuntimeError, ValueError) as error:   # a device that DLPack has no name for
+            raise Error(f"{role} can't be handed over: {error}") from None
         if int(device[0]) not in _HOST_DEVICES:
             raise Error(f"{role} is on a device of DLPack's type {int(device[0])}, expected host memory")
         try:

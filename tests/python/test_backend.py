@@ -220,6 +220,18 @@ class MeaningTest(unittest.TestCase):
             self.assertEqual(seen.fallbacks, set())
         self.same(lambda x: F.adaptive_avg_pool2d(x, (3, 2)), torch.randn(3, 7, 5, requires_grad=True))
 
+    def test_indexing_by_a_tensor(self):
+        for sizes in ((7, 3), (7,), (7, 2, 3)):
+            for rows in (torch.tensor([1, -1, 6, 1]), torch.tensor([[0, -7], [3, 3]]), torch.tensor([2, -3], dtype=torch.int32)):
+                torch._dynamo.reset()
+                seen = self.same(lambda x, i: x[i].tanh(), torch.randn(sizes, requires_grad=True), rows)
+                self.assertEqual(seen.fallbacks, {"athanor.from_the_start.default"})
+        self.same(lambda x, i, y: (x[i, i] * 2, x[:, i] * 3, x.index_put((i,), y, accumulate=True) * 2, x.index_put((i,), y)), torch.randn(4, 4),
+                  torch.tensor([2, -1]), torch.randn(4))
+        function = torch.compile(lambda x, i: x[i] * 2, backend="athanor")
+        with self.assertRaisesRegex(athanor.Error, "index -1 at position 1"):
+            function(torch.randn(5, 3), torch.tensor([4, -6]))
+
     def test_softmax_of_rows_that_are_masked_everywhere(self):
         x = torch.randn(3, 5)
         x[1] = -torch.inf

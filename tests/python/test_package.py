@@ -86,6 +86,10 @@ class PackageTest(unittest.TestCase):
             with self.assertRaisesRegex(athanor.Error, text):
                 call()
 
+    def test_a_device_that_is_not_the_host_is_refused(self):
+        with self.assertRaisesRegex(athanor.Error, "input 'x' can't be handed over: .*meta"):
+            athanor.compile(LINEAR)(torch.empty(5, 7, device="meta"), torch.randn(3, 7))
+
     def test_read_only_outputs_are_refused(self):
         out = np.zeros((4, 6), np.float32)
         out.flags.writeable = False

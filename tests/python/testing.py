@@ -78,9 +78,10 @@ def compare(test, exact, eager, ours, floor):
     for i, (e, p, o) in enumerate(zip(exact[0], eager[0], ours[0])):
         test.assertLessEqual(error(o, e), max(2 * error(p, e), floor), f"loss of step {i}")
     # A tensor is judged by the largest of its kind, gradients by gradients: what cancels to nothing has no scale of its own.
-    scale = max(t.abs().max().item() for n, t in exact[1].items() if n.startswith("gradient"))
+    kinds = {name: "gradient" if name.startswith("gradient") else "state" for name in exact[1]}
+    scale = {kind: max([t.abs().max().item() for n, t in exact[1].items() if kinds[n] == kind], default=0.0) for kind in ("gradient", "state")}
     for name, e in exact[1].items():
-        own = max(e.double().abs().max().item(), 1e-2 * scale if name.startswith("gradient") else 1e-30)
+        own = max(e.double().abs().max().item(), 1e-2 * scale[kinds[name]], 1e-30)
         err = (ours[1][name].double() - e).abs().max().item() / own
         peer = (eager[1][name].double() - e).abs().max().item() / own
         test.assertLessEqual(err, max(2 * peer, floor), name)

@@ -63,9 +63,46 @@ def _log_softmax(x: torch.Tensor, dim: int, half_to_float: bool) -> torch.Tensor
     return (shifted - aten.sum(shifted.exp(), [dim], True).log()).to(x.dtype)
 
 
+@torch.library.custom_op("athanor::from_the_start", mutates_args=())
+def from_the_start(indices: torch.Tensor, extent: int) -> torch.Tensor:
+    """Indices into `extent` elements, those that count from the end made to count from the start. PyTorch runs it, so that the gather or scatter behind it
+    finds its indices among the inputs of a partition, where they are checked."""
+    return torch.where(indices < 0, indices + extent, indices)
+
+
+@from_the_start.register_fake
+def _(indices: torch.Tensor, extent: int) -> torch.Tensor:
+    return torch.empty(indices.shape, dtype=indices.dtype, device=indices.device)
+
+
+def _rows_chosen(x: torch.Tensor, indices: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """The numbers of the rows that x[indices] means, as a vector; None where it means something else."""
+    if len(indices) != 1 or indices[0] is None or indices[0].dtype not in (torch.int64, torch.int32) or x.ndim == 0 or x.device.type != "cpu":
+        return None
+    return torch.ops.athanor.from_the_start(indices[0], x.shape[0]).reshape(-1)
+
+
+def _index(x: torch.Tensor, indices: Sequence[torch.Tensor | None]) -> torch.Tensor:
+    rows = _rows_chosen(x, indices)
+    return NotImplemented if rows is None else aten.index_select(x, 0, rows).reshape(list(indices[0].shape) + list(x.shape[1:]))
+
+
+def _index_put(x: torch.Tensor, indices: Sequence[torch.Tensor | None], values: torch.Tensor, accumulate: bool = False) -> torch.Tensor:
+    """x with values added to the rows that `indices` name, which is the gradient of x[indices]."""
+    if not accumulate or not x.is_floating_point() or x.numel() == 0 or indices[0] is None or indices[0].numel() == 0:
+        return NotImplemented
+    rows = _rows_chosen(x, indices)
+    if rows is None:
+        return NotImplemented
+    added = values.expand(list(indices[0].shape) + list(x.shape[1:])).reshape(rows.shape[0], x.numel() // x.shape[0])
+    return x + aten.embedding_dense_backward(added, rows, x.shape[0], -1, False).reshape(x.shape)
+
+
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.max_pool2d_with_indices_backward.default: _max_pool2d_with_indices_backward,
     aten.native_dropout.default: _native_dropout,
     aten.nll_loss_backward.default: _nll_loss_backward,
     aten._log_softmax.default: _log_softmax,
+    aten.index.Tensor: _index,
+    aten.index_put.default: _index_put,
 }
