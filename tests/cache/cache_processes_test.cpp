@@ -67,13 +67,15 @@ TEST(CacheProcessesTest, KillingAWriterLosesNothingAndCorruptsNothing) {
       }
     });
     close(pipe_ends[1]);
+    // Every other writer is killed wherever it is, the others once they have written: however slow the machine, some entries are there.
+    if (int i; round % 2 == 0 && read(pipe_ends[0], &i, sizeof i) == sizeof i) reported = i + 1;
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 8000));
     kill(child, SIGKILL);
     EXPECT_EQ(Wait(child), 128 + SIGKILL);
     for (int i; read(pipe_ends[0], &i, sizeof i) == sizeof i;) reported = i + 1;
     close(pipe_ends[0]);
   }
-  EXPECT_GT(reported, 20);
+  EXPECT_GE(reported, 30);
   auto cache = Cache::Open(directory / "cache", [](const std::string& text) { ADD_FAILURE() << text; });
   for (int i = 0; i < reported; ++i) ASSERT_EQ(cache->Get(KeyOf(i)), PayloadOf(i)) << i;
   EXPECT_THAT(Faults(*cache), testing::IsEmpty());
