@@ -1,7 +1,7 @@
 """Whole models of torchvision, timm and transformers, with random weights and small inputs, three training steps each: losses and gradients err against f64 no
 more than eager's do, and what the table of translations means runs in Athanor.
 
-    test_models.py              one of each family, as the tests run them
+    test_models.py              some, as the tests run them
     test_models.py --all        every model below (a few minutes more)
     test_models.py NAME...      those, such as torchvision.resnet50
 """
@@ -76,16 +76,16 @@ def of_timm(name, **options):
 USUAL = {
     "torchvision.alexnet": (of_torchvision("alexnet"), lambda: images(64)),
     "torchvision.resnet18": (of_torchvision("resnet18"), lambda: images(64, 4)),
-    "torchvision.convnext_tiny": (of_torchvision("convnext_tiny"), lambda: images(32)),
-    "torchvision.vgg16": (of_torchvision("vgg16"), lambda: images(32)),
-    "timm.resnet50": (of_timm("resnet50"), lambda: images(64, 4)),
     "timm.mobilenetv3_small_100": (of_timm("mobilenetv3_small_100"), lambda: images(64, 4)),
     "timm.vit_tiny": (of_timm("vit_tiny_patch16_224", img_size=64), lambda: images(64)),
-    "timm.swin_tiny": (of_timm("swin_tiny_patch4_window7_224", img_size=56), lambda: images(56)),
     "transformers.bert": (Bert, tokens),
     "transformers.gpt2": (Gpt2, tokens),
 }
 MORE = {
+    "torchvision.convnext_tiny": (of_torchvision("convnext_tiny"), lambda: images(32)),
+    "torchvision.vgg16": (of_torchvision("vgg16"), lambda: images(32)),
+    "timm.resnet50": (of_timm("resnet50"), lambda: images(64, 4)),
+    "timm.swin_tiny": (of_timm("swin_tiny_patch4_window7_224", img_size=56), lambda: images(56)),
     "torchvision.resnet50": (of_torchvision("resnet50"), lambda: images(64, 4)),
     "torchvision.mobilenet_v3_small": (of_torchvision("mobilenet_v3_small"), lambda: images(64, 4)),
     "torchvision.mobilenet_v3_large": (of_torchvision("mobilenet_v3_large"), lambda: images(64, 4)),
