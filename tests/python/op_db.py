@@ -29,7 +29,7 @@ ones_like clamp clamp_min clamp_max nn.functional.hardtanh nn.functional.gelu nn
 nn.functional.hardsigmoid nn.functional.relu6 nn.functional.threshold
 view reshape expand unsqueeze squeeze permute t transpose select narrow split split_with_sizes unbind cat stack repeat nn.functional.pad tril roll
 chunk flatten sum mean amax amin var var_mean std
-mm bmm mv dot matmul addmm baddbmm nn.functional.linear nn.functional.conv1d nn.functional.conv2d nn.functional.conv_transpose2d
+mm bmm mv dot matmul addmm baddbmm nn.functional.linear nn.functional.conv1d nn.functional.conv2d nn.functional.conv_transpose1d nn.functional.conv_transpose2d
 nn.functional.max_pool2d nn.functional.avg_pool2d nn.functional.adaptive_avg_pool2d nn.functional.scaled_dot_product_attention
 nn.functional.layer_norm nn.functional.batch_norm nn.functional.group_norm nn.functional.rms_norm nn.functional.instance_norm
 softmax log_softmax nn.functional.embedding index_select gather nn.functional.nll_loss nn.functional.cross_entropy nn.functional.mse_loss

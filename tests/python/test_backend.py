@@ -276,6 +276,17 @@ class ExplainTest(unittest.TestCase):
             torch.testing.assert_close(value, before[name])
         self.assertTrue(all(p.grad is None for p in model.parameters()))
 
+    def test_tells_of_a_model_that_is_compiled_already(self):
+        torch._dynamo.reset()
+        model, x = mlp(), torch.randn(7, 9)
+        compiled = torch.compile(model, backend="athanor")
+        compiled(x).sum().backward()
+        for _ in range(2):
+            self.assertEqual([g.kind for g in athanor.explain(model, x).graphs], ["forward", "backward"])
+        with Reports() as seen:
+            compiled(x).sum().backward()
+        self.assertEqual(seen.graphs, [], "the model was compiled again")
+
     def test_options_are_refused(self):
         with self.assertRaisesRegex(Exception, "has no options"):
             torch.compile(lambda x: x + 1, backend="athanor", options={"fast": True})(torch.ones(2))

@@ -30,8 +30,9 @@ print(athanor.__version__)
 
 
 def run(*command):
-    # Neither a package of the build tree nor the settings of the tests around this one; the plain user's environment.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"ATHANOR_CACHE_DIR": str(WORK / "cache"), "CMAKE_BUILD_PARALLEL_LEVEL": "2"}
+    # Not the package of the build tree. Compilers by the names that the build tree uses: ccache tells names apart.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment |= {"CC": "/usr/bin/cc", "CXX": "/usr/bin/c++", "ATHANOR_CACHE_DIR": str(WORK / "cache"), "CMAKE_BUILD_PARALLEL_LEVEL": "2"}
     done = subprocess.run([str(part) for part in command], cwd=WORK, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout[-6000:]}")
@@ -50,8 +51,9 @@ class InstallTest(unittest.TestCase):
         self.assertEqual(run(python, "-m", "athanor", "--version").split(), ["athanor", version])
         self.assertIn(version, run(python, "-m", "athanor", "info"))
         # The program and the library find one another within the package.
-        linked = run("ldd", packages / "athanor" / "bin" / "athanor")
-        self.assertIn(str(packages / "athanor" / "lib" / "libathanor_cpp.so.0"), linked)
+        words = run("ldd", packages / "athanor" / "bin" / "athanor").split()
+        library = words[words.index("libathanor_cpp.so.0") + 2]
+        self.assertEqual(Path(library).resolve(), (packages / "athanor" / "lib" / "libathanor_cpp.so.0").resolve())
 
 
 if __name__ == "__main__":
