@@ -168,24 +168,26 @@ def apply(op: str, inputs: list, attrs: dict):
     return special[op]()
 
 
-def evaluate(fragment: dict, inputs: dict[str, torch.Tensor], visit: Callable | None = None) -> dict[str, torch.Tensor]:
-    """The outputs by name. `visit(node, values)` is called before each node."""
+def evaluate(fragment: dict, inputs: dict[str, torch.Tensor], visit: Callable | None = None, disturb: Callable | None = None) -> dict[str, torch.Tensor]:
+    """The outputs by name. `visit(node, values)` is called before each node; what `disturb(node, result)` makes of its result goes on."""
     values = dict(inputs)
     for node in fragment["nodes"]:
         if visit:
             visit(node, values)
         operands = [values[x] if isinstance(x, str) else x for x in node["inputs"]]
         result = apply(node["op"], operands, node.get("attrs", {}))
+        if disturb:
+            result = disturb(node, result)
         values.update(zip(node["outputs"], result if isinstance(result, (tuple, list)) else [result], strict=True))
     return {name: values[name] for name in fragment["outputs"]}
 
 
 def evaluate_with_gradients(fragment: dict, inputs: dict[str, torch.Tensor],
-                            output_gradients: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+                            output_gradients: dict[str, torch.Tensor], disturb: Callable | None = None) -> dict[str, torch.Tensor]:
     """The outputs, and grad.NAME for each input that asks for its gradient."""
     wanted = [x["name"] for x in fragment["inputs"] if x.get("grad")]
     inputs = {name: x.detach().clone().requires_grad_(name in wanted) for name, x in inputs.items()}
-    outputs = evaluate(fragment, inputs)
+    outputs = evaluate(fragment, inputs, disturb=disturb)
     reached = [name for name, y in outputs.items() if y.requires_grad]
     gradients = [None] * len(wanted)
     if reached and wanted:
