@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "jit/cluster_order.h"
 #include "jit/reduction.h"
 #include "ops/error.h"
 #include "ops/op.h"
@@ -13,10 +14,11 @@ namespace {
 
 class Fuser {
  public:
-  Fuser(const Graph& graph, const std::vector<ViewOf>& views, const std::set<ValueId>& stored, const std::vector<Overwrite>& overwrites)
-      : graph_(graph), views_(views), stored_(stored), overwrites_(overwrites), live_(graph.nodes().size()), readers_(graph.values().size()) {
+  Fuser(const Graph& graph, const std::vector<ViewOf>& views, const std::set<ValueId>& stored)
+      : graph_(graph), views_(views), stored_(stored), live_(graph.nodes().size()), readers_(graph.values().size()) {
     result_.cluster_of.assign(graph.nodes().size(), -1);
     FindReaders();
+    FindManyWindows();
   }
 
   Fusion Run() {
@@ -40,7 +42,6 @@ class Fuser {
     for (NodeId n = 0; n < NodeCount(); ++n) {
       if (member_[n]) JoinLoop(n);
     }
-    SortClusters();
     return std::move(result_);
   }
 
@@ -89,6 +90,22 @@ class Fuser {
     }
   }
 
+  // A sum over a window (a depthwise convolution) of more taps than this is stored where several nodes read it: each would compute it,
+  // all taps written out, in code that takes clang longer to compile than the sum is worth.
+  static constexpr int kMostTaps = 16;
+
+  void FindManyWindows() {
+    std::vector<int> taps(graph_.nodes().size(), 0);
+    for (NodeId n = 0; n < NodeCount(); ++n) {
+      if (!IsInlinable(n)) continue;
+      taps[n] = Kind(n) == OpKind::kWindow;
+      for (ValueId v : At(n).inputs) {
+        if (v != kNone && IsInlinable(Producer(v))) taps[n] = std::min(taps[n] + taps[Producer(v)], kMostTaps + 1);
+      }
+      if (taps[n] > kMostTaps && readers_[Result(n)].size() > 1) stored_.insert(Result(n));
+    }
+  }
+
   int Open(Cluster::Kind kind, NodeId n) {
     Cluster cluster;
     cluster.kind = kind;
@@ -122,16 +139,9 @@ class Fuser {
         if (v != kNone) push(Producer(v));
       }
       if (ClusterOf(n) < 0) continue;
-      for (NodeId m : MembersOf(result_.clusters[ClusterOf(n)])) push(m);
+      for (NodeId m : result_.clusters[ClusterOf(n)].Members()) push(m);
     }
     return false;
-  }
-
-  static std::vector<NodeId> MembersOf(const Cluster& cluster) {
-    std::vector<NodeId> members = cluster.nodes;
-    members.insert(members.end(), cluster.prologue.begin(), cluster.prologue.end());
-    members.insert(members.end(), cluster.side_sums.begin(), cluster.side_sums.end());
-    return members;
   }
 
   bool DependsOn(NodeId from, int cluster) const {
@@ -140,7 +150,7 @@ class Fuser {
 
   // True when the cluster needs `node`, which is not in it: taking the node in would close a cycle through another cluster.
   bool AlreadyNeeds(const Cluster& cluster, NodeId node) const {
-    return Reaches(MembersOf(cluster), [&](NodeId n) { return n == node; });
+    return Reaches(cluster.Members(), [&](NodeId n) { return n == node; });
   }
 
   // ---- 1. epilogues
@@ -486,71 +496,9 @@ class Fuser {
     for (ValueId root : reads.roots) loops_reading_[root].insert(joined);
   }
 
-  // ---- execution order
-
-  // What `c` needs, looking through inlined nodes and concatenations.
-  struct Needs {
-    std::set<int> clusters;
-    std::set<ValueId> inputs;                                // of the graph
-  };
-
-  Needs NeedsOf(int c) const {
-    Needs needs;
-    std::set<NodeId> seen;
-    std::vector<NodeId> work;
-    work = MembersOf(result_.clusters[c]);
-    while (!work.empty()) {
-      NodeId n = work.back();
-      work.pop_back();
-      for (ValueId v : At(n).inputs) {
-        NodeId p = v == kNone ? kNone : Producer(v);
-        if (v != kNone && p == kNone) needs.inputs.insert(Root(v));
-        if (p == kNone || !seen.insert(p).second) continue;
-        if (ClusterOf(p) >= 0) {
-          if (ClusterOf(p) != c) needs.clusters.insert(ClusterOf(p));
-        } else {
-          work.push_back(p);
-        }
-      }
-    }
-    return needs;
-  }
-
-  void SortClusters() {
-    const int count = static_cast<int>(result_.clusters.size());
-    std::vector<std::set<int>> before(count);
-    std::vector<int> order, position(count, -1);
-    for (int c = 0; c < count; ++c) {
-      const Needs needs = NeedsOf(c);
-      before[c].insert(needs.clusters.begin(), needs.clusters.end());
-      for (const Overwrite& overwrite : overwrites_) {
-        const int writer = ClusterOf(Producer(overwrite.output));
-        if (writer >= 0 && writer != c && needs.inputs.count(overwrite.input)) before[writer].insert(c);
-      }
-    }
-    // Of the clusters that are ready, the one that comes first in the graph: keeps values short-lived.
-    auto first_node = [&](int c) { return result_.clusters[c].nodes.front(); };
-    while (static_cast<int>(order.size()) < count) {
-      int next = -1;
-      for (int c = 0; c < count; ++c) {
-        if (position[c] >= 0 || (next >= 0 && first_node(c) > first_node(next))) continue;
-        if (std::all_of(before[c].begin(), before[c].end(), [&](int b) { return position[b] >= 0; })) next = c;
-      }
-      ATHANOR_CHECK(next >= 0);                              // otherwise the clusters form a cycle
-      position[next] = static_cast<int>(order.size());
-      order.push_back(next);
-    }
-    std::vector<Cluster> sorted;
-    for (int c : order) sorted.push_back(std::move(result_.clusters[c]));
-    for (int& c : result_.cluster_of) c = c < 0 ? c : position[c];
-    result_.clusters = std::move(sorted);
-    for (Cluster& cluster : result_.clusters) std::sort(cluster.nodes.begin(), cluster.nodes.end());
-  }
-
   const Graph& graph_;
   const std::vector<ViewOf>& views_;
-  const std::set<ValueId>& stored_;
-  const std::vector<Overwrite>& overwrites_;
+  std::set<ValueId> stored_;
   std::vector<bool> live_, member_;
   std::vector<int> uses_;
   std::set<NodeId> carried_;                                 // recomputed by a contraction from statistics of its own
@@ -563,9 +511,18 @@ class Fuser {
 
 }  // namespace
 
+std::vector<NodeId> Cluster::Members() const {
+  std::vector<NodeId> members = nodes;
+  members.insert(members.end(), prologue.begin(), prologue.end());
+  members.insert(members.end(), side_sums.begin(), side_sums.end());
+  return members;
+}
+
 Fusion Fuse(const Graph& graph, const std::vector<ViewOf>& views, const std::set<ValueId>& stored,
             const std::vector<Overwrite>& overwrites) {
-  return Fuser(graph, views, stored, overwrites).Run();
+  Fusion fusion = Fuser(graph, views, stored).Run();
+  SortClusters(graph, views, overwrites, &fusion);
+  return fusion;
 }
 
 }  // namespace athanor

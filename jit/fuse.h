@@ -18,6 +18,8 @@ struct Cluster {
   std::vector<NodeId> prologue;                              // contract: row statistics of A
   std::vector<NodeId> side_sums;                             // contract: sums of A over k (bias gradients)
   int64_t rows = 0, cols = 0;                                // loop: the row space; 0 for a plain pointwise space
+
+  std::vector<NodeId> Members() const;
 };
 
 struct Fusion {

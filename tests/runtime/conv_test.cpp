@@ -56,6 +56,18 @@ TEST_P(Convolutions, AreTheSameBitsForAnyNumberOfThreads) {
   }
 }
 
+// ConvNeXt: statistics and normalisation both read the convolution, which would be 49 taps in each of three loops.
+TEST(DepthwiseConvolution, OfManyTapsIsStoredBeforeANormalisation) {
+  Graph graph("block");
+  const ValueId x = graph.AddInput("x", {DType::kF32, {2, 6, 11, 12}}, true), weight = graph.AddInput("weight", {DType::kF32, {6, 1, 7, 7}}, true),
+                scale = graph.AddInput("scale", {DType::kF32, {6}}, true), shift = graph.AddInput("shift", {DType::kF32, {6}}, true);
+  const ValueId conv = graph.Add1("conv2d", {x, weight}, {{"padding", Ints{3}}, {"groups", int64_t{6}}});
+  const ValueId pixels = graph.Add1("permute", {conv}, {{"dims", Ints{0, 2, 3, 1}}});
+  graph.AddOutput("y", graph.Add1("layer_norm", {pixels, scale, shift}, {{"normalized_shape", Ints{6}}}));
+  EXPECT_EQ(Executable::Compile(graph, Options())->report().kernels.size(), 2u);
+  ExpectEqualsReference(Gradient(graph), Options(), 1);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Forms, Convolutions,
     testing::Values(Case{"same", {2, 20, 14, 13}, {24, 20, 3, 3}, {{"padding", Ints{1}}}},
