@@ -17,11 +17,16 @@ bool ComesFirst(std::span<const std::byte> a, std::span<const std::byte> b) {
   return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end());
 }
 
-Addition AddCanonical(const CacheKey& key, std::span<const std::byte> payload, Cache& into) {
+void AddCanonical(const CacheKey& key, std::span<const std::byte> payload, Cache& into, Additions& additions) {
   const auto present = into.Get(key);
-  if (present && !ComesFirst(payload, *present)) return Addition::kKept;
-  if (!into.Put(key, payload)) return Addition::kFailed;
-  return present ? Addition::kReplaced : Addition::kAdded;
+  if (present && !ComesFirst(payload, *present)) {
+    ++additions.kept;
+    return;
+  }
+  if (!into.Put(key, payload)) {
+    throw CacheError(fmt::format("cache directory {}: {} can't be written", into.directory(), key.kind() + "-" + key.digest()));
+  }
+  ++(present ? additions.replaced : additions.added);
 }
 
 MergeResult Merge(const Cache& from, Cache& into) {
@@ -31,19 +36,7 @@ MergeResult Merge(const Cache& from, Cache& into) {
       ++result.unusable;
       return;
     }
-    switch (AddCanonical(info.entry->key, info.entry->payload, into)) {
-      case Addition::kAdded:
-        ++result.added;
-        break;
-      case Addition::kReplaced:
-        ++result.replaced;
-        break;
-      case Addition::kKept:
-        ++result.kept;
-        break;
-      case Addition::kFailed:
-        throw CacheError(fmt::format("cache directory {}: {} can't be written", into.directory(), info.name));
-    }
+    AddCanonical(info.entry->key, info.entry->payload, into, result);
   });
   return result;
 }

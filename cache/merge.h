@@ -13,12 +13,14 @@ namespace athanor {
 // everything else that matters is in the key); what counts is that in whatever order caches are merged, all end with the same.
 bool ComesFirst(std::span<const std::byte> a, std::span<const std::byte> b);
 
-enum class Addition { kAdded, kReplaced, kKept, kFailed };
-// Stores an entry unless the cache has that key with a payload that comes first, or is the same.
-Addition AddCanonical(const CacheKey& key, std::span<const std::byte> payload, Cache& into);
-
-struct MergeResult {
+struct Additions {
   int64_t added = 0, replaced = 0, kept = 0;
+};
+// Stores an entry unless the cache has that key with a payload that comes first, or is the same; counts what became of it.
+// Throws CacheError when `into` can't be written.
+void AddCanonical(const CacheKey& key, std::span<const std::byte> payload, Cache& into, Additions& additions);
+
+struct MergeResult : Additions {
   int64_t unusable = 0;  // entries of `from`, left out
 };
 // Makes `into` the union of both. Throws CacheError when `into` can't be written.

@@ -8,7 +8,6 @@
 #include <set>
 #include <span>
 
-#include "cache/merge.h"
 #include "jit/schedule.h"
 #include "ops/error.h"
 #include "ops/strict_json.h"
@@ -156,24 +155,10 @@ std::vector<TuningRecord> ReadTuningBundle(std::string_view text, std::string_vi
   return records;
 }
 
-ImportResult ImportTuning(const std::vector<TuningRecord>& records, Cache& cache) {
-  ImportResult result;
-  for (const TuningRecord& record : records) {
-    switch (AddCanonical(record.key, std::as_bytes(std::span(record.schedule)), cache)) {
-      case Addition::kAdded:
-        ++result.added;
-        break;
-      case Addition::kReplaced:
-        ++result.replaced;
-        break;
-      case Addition::kKept:
-        ++result.kept;
-        break;
-      case Addition::kFailed:
-        throw CacheError(fmt::format("cache directory {}: an imported record can't be written", cache.directory()));
-    }
-  }
-  return result;
+Additions ImportTuning(const std::vector<TuningRecord>& records, Cache& cache) {
+  Additions additions;
+  for (const TuningRecord& record : records) AddCanonical(record.key, std::as_bytes(std::span(record.schedule)), cache, additions);
+  return additions;
 }
 
 }  // namespace athanor

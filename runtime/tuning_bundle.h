@@ -1,11 +1,10 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "cache/cache.h"
+#include "cache/merge.h"
 
 namespace athanor {
 
@@ -25,10 +24,7 @@ std::string WriteTuningBundle(const std::vector<TuningRecord>& records);
 // Throws Error that begins with `where` and names the record.
 std::vector<TuningRecord> ReadTuningBundle(std::string_view text, std::string_view where);
 
-struct ImportResult {
-  int64_t added = 0, replaced = 0, kept = 0;  // as cache/merge.h chooses among two schedules of one kernel
-};
-// Throws CacheError when the cache can't be written.
-ImportResult ImportTuning(const std::vector<TuningRecord>& records, Cache& cache);
+// Of two schedules of one kernel, the one that AddCanonical chooses stays. Throws CacheError when the cache can't be written.
+Additions ImportTuning(const std::vector<TuningRecord>& records, Cache& cache);
 
 }  // namespace athanor

@@ -2,14 +2,14 @@
 
 #include <fmt/core.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "examples/common/arguments.h"
 #include "examples/common/guarded.h"
+#include "examples/common/interrupt.h"
 #include "examples/common/report.h"
 #include "jit/plan_builder.h"
 #include "ops/decompose.h"
@@ -18,41 +18,30 @@
 
 namespace {
 
-struct Arguments {
+struct Arguments : TrainingArguments {
   std::string program;
   Recipe recipe;
-  int threads = 0;
   int64_t max_steps = -1;
-  std::string data = "/usr/share/datasets/fashion-mnist", out, checkpoint, resume;
+  std::string data = "/usr/share/datasets/fashion-mnist";
   bool first_step_only = false;
 };
-
-volatile std::sig_atomic_t interrupted = 0;
-void OnInterrupt(int) { interrupted = 1; }
 
 Arguments Parse(const TrainingProgram& program, int argc, char** argv) {
   Arguments a;
   a.program = program.name;
   a.recipe = program.recipe;
+  a.seed = program.recipe.seed;
+  a.peak_lr = program.recipe.peak_lr;
   a.out = program.out;
   CLI::App app{program.description};
-  app.add_option("--epochs", a.recipe.epochs, "Passes over the 60,000 training images")->check(CLI::Range(1, 1000));
-  app.add_option("--seed", a.recipe.seed, "Of the parameters and the order of the images");
-  app.add_option("--lr", a.recipe.peak_lr, "Highest learning rate")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--threads", a.threads, "0: all cores")->check(CLI::Range(0, 1024));
+  AddOptions(app, a);
+  app.add_option("--epochs", a.recipe.epochs, "Passes over the 60,000 training images")->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--steps", a.max_steps, "Stop after that many steps, with a checkpoint");
-  app.add_option("--data", a.data, "Folder of the data set");
-  app.add_option("--out", a.out, "Folder of the results");
-  app.add_option("--checkpoint", a.checkpoint, "File of the state; OUT/checkpoint.safetensors by default");
-  app.add_option("--resume", a.resume, "Goes on from a checkpoint");
+  app.add_option("--data", a.data, "Folder of the data set")->capture_default_str();
   app.add_flag("--first-step-only", a.first_step_only, "Prints the milliseconds from start to the first step's end");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) std::exit(app.exit(error));  // --help
-    throw;
-  }
-  if (a.checkpoint.empty()) a.checkpoint = a.out + "/checkpoint.safetensors";
+  Parse(app, argc, argv, a);
+  a.recipe.seed = a.seed;
+  a.recipe.peak_lr = a.peak_lr;
   return a;
 }
 
@@ -99,9 +88,9 @@ struct Measurements {
 // Steps until `last`, or until Ctrl-C.
 Measurements TakeSteps(ImageTrainer& trainer, int64_t last, int64_t batch, double start) {
   Measurements measured;
-  std::signal(SIGINT, OnInterrupt);
+  WatchForInterrupt();
   Progress progress(trainer.done(), trainer.total_steps(), batch, "images");
-  while (trainer.done() < last && !interrupted) {
+  while (trainer.done() < last && !Interrupted()) {
     const double begin = Now();
     measured.losses.push_back(trainer.Step());
     measured.step_ms.push_back((Now() - begin) * 1e3);

@@ -1,15 +1,15 @@
 // Trains a small GPT on a text and continues a prompt with it, with and without a cache of keys and values.
 #include <fmt/core.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
-#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "examples/common/arguments.h"
 #include "examples/common/guarded.h"
+#include "examples/common/interrupt.h"
 #include "examples/common/report.h"
 #include "examples/generate/sampler.h"
 #include "examples/generate/trainer.h"
@@ -18,29 +18,21 @@
 
 namespace {
 
-struct Arguments {
+struct Arguments : TrainingArguments {
   int64_t steps = 400, tokens = 200;
-  uint64_t seed = 0;
-  double peak_lr = 1e-3, temperature = 0.5;
-  int threads = 0;
-  std::string text = "/usr/share/common-licenses/GPL-3", prompt = "The ", out = "build/generate", checkpoint, resume;
+  double temperature = 0.5;
+  std::string text = "/usr/share/common-licenses/GPL-3", prompt = "The ";
 };
-
-volatile std::sig_atomic_t interrupted = 0;
-void OnInterrupt(int) { interrupted = 1; }
-bool Interrupted() { return interrupted != 0; }
 
 Arguments Parse(int argc, char** argv) {
   Arguments a;
+  a.out = "build/generate";
   CLI::App app{"Trains a small GPT on the bytes of a text, then continues a prompt, with and without a KV cache."};
+  AddOptions(app, a);
   app.add_option("--text", a.text, "File to learn from")->capture_default_str();
   app.add_option("--steps", a.steps, "Steps of training, those of a resumed checkpoint included")
       ->check(CLI::Range(0, 10'000'000))
       ->capture_default_str();
-  app.add_option("--seed", a.seed, "Of the parameters, the windows of the text and the sample")
-      ->check(CLI::Range(0, 1 << 20))
-      ->capture_default_str();
-  app.add_option("--lr", a.peak_lr, "Learning rate after a short warm-up")->check(CLI::Range(0.0, 1.0))->capture_default_str();
   app.add_option("--prompt", a.prompt, "Text to continue")->capture_default_str();
   app.add_option("--tokens", a.tokens, "Bytes to draw; with the prompt at most the context")
       ->check(CLI::Range(1, 1 << 20))
@@ -48,17 +40,7 @@ Arguments Parse(int argc, char** argv) {
   app.add_option("--temperature", a.temperature, "0: always the likeliest byte")
       ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
-  app.add_option("--threads", a.threads, "0: all cores")->check(CLI::Range(0, 1024))->capture_default_str();
-  app.add_option("--out", a.out, "Folder of the results")->capture_default_str();
-  app.add_option("--checkpoint", a.checkpoint, "File of the state; OUT/checkpoint.safetensors by default");
-  app.add_option("--resume", a.resume, "Goes on from a checkpoint");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) std::exit(app.exit(error));  // --help
-    throw;
-  }
-  if (a.checkpoint.empty()) a.checkpoint = a.out + "/checkpoint.safetensors";
+  Parse(app, argc, argv, a);
   return a;
 }
 
@@ -94,11 +76,11 @@ int Run(const Arguments& a) {
 
   Trainer trainer(ReadText(a.text, config.context), config, a.seed, a.peak_lr, options);
   if (!a.resume.empty()) trainer.Resume(a.resume);
-  std::signal(SIGINT, OnInterrupt);
+  WatchForInterrupt();
   std::vector<float> losses;
   const double start = Now();
   Progress progress(trainer.done(), a.steps, config.batch * config.context, "tokens");
-  while (trainer.done() < a.steps && !interrupted) {
+  while (trainer.done() < a.steps && !Interrupted()) {
     losses.push_back(trainer.Step());
     progress.Show(trainer.done(), losses.back());
   }
@@ -109,14 +91,14 @@ int Run(const Arguments& a) {
     fmt::print("stopped after step {}; go on with --resume {}\n", trainer.done(), a.checkpoint);
     return 0;
   };
-  if (interrupted) return stopped();
+  if (Interrupted()) return stopped();
 
   const auto draw = [&](const std::unique_ptr<Predictor>& predictor) {
     return Draw(*predictor, a.prompt, a.tokens, a.temperature, a.seed, config.vocabulary, Interrupted);
   };
   const Sample whole = draw(MakeWholePredictor(config, trainer.tensors(), options));
   const Sample cached = draw(MakeCachedPredictor(config, trainer.tensors(), options));
-  if (interrupted) return stopped();
+  if (Interrupted()) return stopped();
   CheckSame(whole, cached);
   const std::string sample(cached.tokens.begin(), cached.tokens.end());
   const double tokens = static_cast<double>(a.tokens), speed_up = whole.seconds / cached.seconds;

@@ -144,7 +144,7 @@ int Import(const Arguments& a) {
   std::ifstream file(a.file, std::ios::binary);
   std::stringstream text;
   if (!file || !(text << file.rdbuf())) Fail("{}: the bundle can't be read", a.file);
-  const ImportResult r = ImportTuning(ReadTuningBundle(text.str(), a.file), *Open());
+  const Additions r = ImportTuning(ReadTuningBundle(text.str(), a.file), *Open());
   if (a.json) Print({{"added", r.added}, {"replaced", r.replaced}, {"kept", r.kept}});
   else fmt::print("{} tuning records added, {} replaced, {} kept as they were\n", r.added, r.replaced, r.kept);
   return 0;

@@ -1,0 +1,5 @@
+#pragma once
+
+// Ctrl-C, as a request to stop cleanly.
+void WatchForInterrupt();
+bool Interrupted();
