@@ -24,6 +24,10 @@ KernelSource Generate(const KernelPlan& plan, const ContractSchedule& schedule, 
   return GenerateCppContract(plan, schedule, cpu);
 }
 
+KernelSource Generate(const KernelPlan& plan, const WinogradSchedule& schedule, const CpuTarget& cpu) {
+  return GenerateCppWinograd(plan, schedule, cpu);
+}
+
 KernelSource Generate(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu) {
   return GenerateCppAttention(plan, schedule, cpu);
 }

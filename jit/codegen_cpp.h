@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "jit/kernel_source.h"
@@ -17,11 +18,13 @@ KernelSource GenerateCppReduce(const KernelPlan& plan, const LoopSchedule& sched
 KernelSource GenerateCppLoopNest(const KernelPlan& plan, const LoopSchedule& schedule, const CpuTarget& cpu);
 KernelSource GenerateCppScatter(const KernelPlan& plan, const ScatterSchedule& schedule, const CpuTarget& cpu);
 KernelSource GenerateCppContract(const KernelPlan& plan, const ContractSchedule& schedule, const CpuTarget& cpu);
+KernelSource GenerateCppWinograd(const KernelPlan& plan, const WinogradSchedule& schedule, const CpuTarget& cpu);
 KernelSource GenerateCppAttention(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
 
 std::string ValidateLoop(const LoopSchedule& schedule, const KernelPlan& plan, const CpuTarget& cpu);
 std::string ValidateScatter(const ScatterSchedule& schedule, const KernelPlan& plan, const CpuTarget& cpu);
 std::string ValidateContract(const ContractSchedule& schedule, const KernelPlan& plan, const CpuTarget& cpu);
+std::string ValidateWinograd(const WinogradSchedule& schedule, const KernelPlan& plan, const CpuTarget& cpu);
 std::string ValidateAttention(const AttentionSchedule& schedule, const KernelPlan& plan, const CpuTarget& cpu);
 
 LoopSchedule DefaultPointwise(const KernelPlan& plan, const CpuTarget& cpu);
@@ -29,6 +32,8 @@ LoopSchedule DefaultReduce(const KernelPlan& plan, const CpuTarget& cpu);
 LoopSchedule DefaultLoopNest(const KernelPlan& plan, const CpuTarget& cpu);
 ScatterSchedule DefaultScatter(const KernelPlan& plan, const CpuTarget& cpu);
 ContractSchedule DefaultContract(const KernelPlan& plan, const CpuTarget& cpu);
+// Nothing where the contraction is no convolution that minimal filtering makes faster.
+std::optional<WinogradSchedule> DefaultWinograd(const KernelPlan& plan, const CpuTarget& cpu);
 AttentionSchedule DefaultAttention(const KernelPlan& plan, const CpuTarget& cpu);
 
 // The comment at the head of a generated source: skeleton, graph nodes, schedule.

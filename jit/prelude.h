@@ -24,6 +24,7 @@ namespace athanor {
 //           store_bool..., bf16 and f16: load_bf16, store_f16_tail, ... (as vf32).
 // Pairs     two bf16 in each lane of a vi32, the first below: pair(low, high) of values that are bf16 already, round_pair(low, high);
 //           load_pairs(p) as they lie in memory; dot(c, a, b) = c + the products of both halves, by vdpbf16ps as "dot_avx512bf16".
+// Order     even(a, b), odd(a, b): every second element of two vectors; zip_low(a, b), zip_high(a, b): their elements in turns (vf32).
 // Across    sum(v), max(v): over the lanes, in a fixed order; transpose(r): r[i][j] <-> r[j][i] of N vectors.
 // Random    philox(words, low, high): four vectors of counters become four of random words (ops/philox.h).
 //           random_word(index, seed, offset) of a vi64 or a long: RandomWord of each index, a vi32 or an int.

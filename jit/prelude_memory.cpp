@@ -215,18 +215,29 @@ void AppendNarrowUnits(int lanes, std::vector<PreludeUnit>* units) {
                     "INLINE float bf16_value(unsigned short x) { return __builtin_bit_cast(float, (unsigned)x << 16); }\n"
                     "INLINE unsigned short bf16_bits(float x) { return bf16_bits(vf32{x})[0]; }\n" +
                         forms("bf16", "vf32", "vu16", "unsigned short")});
+  units->push_back({"interleave",
+                    {},
+                    Substitute("// Every second element of two vectors one behind the other; the elements of two vectors in turns, first and last half.\n"
+                               "INLINE vf32 even(vf32 a, vf32 b) { return __builtin_shufflevector(a, b, $EVEN); }\n"
+                               "INLINE vf32 odd(vf32 a, vf32 b) { return __builtin_shufflevector(a, b, $ODD); }\n"
+                               "INLINE vf32 zip_low(vf32 a, vf32 b) { return __builtin_shufflevector(a, b, $LOW); }\n"
+                               "INLINE vf32 zip_high(vf32 a, vf32 b) { return __builtin_shufflevector(a, b, $HIGH); }\n",
+                               {{"$EVEN", LaneList(lanes, [](int i) { return std::to_string(2 * i); })},
+                                {"$ODD", LaneList(lanes, [](int i) { return std::to_string(2 * i + 1); })},
+                                {"$LOW", LaneList(lanes, [&](int i) { return std::to_string(i / 2 + i % 2 * lanes); })},
+                                {"$HIGH", LaneList(lanes, [&](int i) { return std::to_string(lanes / 2 + i / 2 + i % 2 * lanes); })}})});
   units->push_back({"pairs",
-                    {"bf16", "load.i32", "store.i32"},
+                    {"bf16", "interleave", "load.i32", "store.i32"},
                     "// Two bf16 in 32 bits, the first below: of values that are bf16 already, or rounded.\n"
                     "INLINE vi32 pair(vu16 low, vu16 high) { return __builtin_convertvector(low, vi32) | __builtin_convertvector(high, vi32) << 16; }\n"
                     "INLINE vi32 pair(vf32 low, vf32 high) { return (((vi32)low >> 16) & 0xffff) | ((vi32)high & ~0xffff); }\n"
                     "INLINE vi32 round_pair(vf32 low, vf32 high) { return pair(bf16_bits(low), bf16_bits(high)); }\n" +
                         Substitute("// The pairs of two vectors one behind the other; their first n elements; pairs as they lie in memory.\n"
                                    "INLINE vi32 along_pairs(vf32 a, vf32 b) {\n"
-                                   "  return pair(__builtin_shufflevector(a, b, $EVEN), __builtin_shufflevector(a, b, $ODD));\n"
+                                   "  return pair(even(a, b), odd(a, b));\n"
                                    "}\n"
                                    "INLINE vi32 round_along_pairs(vf32 a, vf32 b) {\n"
-                                   "  return round_pair(__builtin_shufflevector(a, b, $EVEN), __builtin_shufflevector(a, b, $ODD));\n"
+                                   "  return round_pair(even(a, b), odd(a, b));\n"
                                    "}\n"
                                    "INLINE vf32 keep(vf32 x, long n) { return vi32{$IOTA} < (int)n ? x : vf32{}; }\n"
                                    "INLINE vi32 load_pairs(const unsigned short* p) {\n"
@@ -239,9 +250,7 @@ void AppendNarrowUnits(int lanes, std::vector<PreludeUnit>* units) {
                                    "  for (long i = 0; i < n; ++i) v[i / 2] |= p[i] << i % 2 * 16;\n"
                                    "  return v;\n"
                                    "}\n",
-                                   {{"$IOTA", LaneList(lanes, [](int i) { return std::to_string(i); })},
-                                    {"$EVEN", LaneList(lanes, [](int i) { return std::to_string(2 * i); })},
-                                    {"$ODD", LaneList(lanes, [](int i) { return std::to_string(2 * i + 1); })}})});
+                                   {{"$IOTA", LaneList(lanes, [](int i) { return std::to_string(i); })}})});
   units->push_back({"dot",
                     {"pairs", "splat.i32"},
                     "// c + the products of both halves\n"

@@ -25,12 +25,14 @@ void VisitFields(S& s, Visitor&& visit) {
     visit("pairs", s.pairs);
   } else if constexpr (std::is_same_v<T, AttentionSchedule>) {
     visit("block_q", s.block_q), visit("block_k", s.block_k), visit("mr", s.mr), visit("nv", s.nv);
+  } else if constexpr (std::is_same_v<T, WinogradSchedule>) {
+    visit("tile", s.tile), visit("mr", s.mr), visit("nv", s.nv), visit("mc", s.mc), visit("mb", s.mb), visit("maker", s.maker);
   } else {
     visit("column_block", s.column_block);
   }
 }
 
-constexpr std::string_view kScheduleNames[] = {"loop", "contract", "attention", "scatter"};
+constexpr std::string_view kScheduleNames[] = {"loop", "contract", "attention", "scatter", "winograd"};
 static_assert(std::variant_size_v<Schedule> == std::size(kScheduleNames));
 
 std::string FieldText(int64_t value) { return std::to_string(value); }
@@ -74,7 +76,7 @@ Schedule ParseFields(const std::map<std::string, std::string, std::less<>>& fiel
 bool Fits(const Schedule& schedule, Skeleton skeleton) {
   switch (skeleton) {
     case Skeleton::kContract:
-      return std::holds_alternative<ContractSchedule>(schedule);
+      return std::holds_alternative<ContractSchedule>(schedule) || std::holds_alternative<WinogradSchedule>(schedule);
     case Skeleton::kAttention:
       return std::holds_alternative<AttentionSchedule>(schedule);
     case Skeleton::kScatter:
@@ -111,7 +113,8 @@ Schedule ParseSchedule(std::string_view text) {
   if (kind == kScheduleNames[1]) return ParseFields<ContractSchedule>(fields, text);
   if (kind == kScheduleNames[2]) return ParseFields<AttentionSchedule>(fields, text);
   if (kind == kScheduleNames[3]) return ParseFields<ScatterSchedule>(fields, text);
-  Fail("schedule '{}': unknown kind '{}'; expected loop, contract, attention or scatter", text, kind);
+  if (kind == kScheduleNames[4]) return ParseFields<WinogradSchedule>(fields, text);
+  Fail("schedule '{}': unknown kind '{}'; expected loop, contract, attention, scatter or winograd", text, kind);
 }
 
 std::string Validate(const Schedule& schedule, const KernelPlan& plan, const CpuTarget& cpu) {
@@ -119,6 +122,7 @@ std::string Validate(const Schedule& schedule, const KernelPlan& plan, const Cpu
     return fmt::format("a {} schedule cannot carry out a {} plan", kScheduleNames[schedule.index()], Name(plan.skeleton));
   }
   if (const auto* contract = std::get_if<ContractSchedule>(&schedule)) return ValidateContract(*contract, plan, cpu);
+  if (const auto* winograd = std::get_if<WinogradSchedule>(&schedule)) return ValidateWinograd(*winograd, plan, cpu);
   if (const auto* attention = std::get_if<AttentionSchedule>(&schedule)) return ValidateAttention(*attention, plan, cpu);
   if (const auto* scatter = std::get_if<ScatterSchedule>(&schedule)) return ValidateScatter(*scatter, plan, cpu);
   return ValidateLoop(std::get<LoopSchedule>(schedule), plan, cpu);
@@ -133,6 +137,7 @@ Schedule DefaultSchedule(const KernelPlan& plan, const CpuTarget& cpu) {
     case Skeleton::kLoopNest:
       return DefaultLoopNest(plan, cpu);
     case Skeleton::kContract:
+      if (const auto winograd = DefaultWinograd(plan, cpu)) return *winograd;
       return DefaultContract(plan, cpu);
     case Skeleton::kAttention:
       return DefaultAttention(plan, cpu);

@@ -40,6 +40,16 @@ struct ContractSchedule {
   bool operator==(const ContractSchedule&) const = default;
 };
 
+// A contraction that is a convolution of stride 1 (jit/winograd.h), by minimal filtering: its weights and windows are transformed, multiplied
+// point by point and channel by channel, and the products transformed back.
+struct WinogradSchedule {
+  int tile = 4;                                              // outputs of a tile in each direction
+  int mr = 8, nv = 3;                                        // register tile of the products: rows, and vectors of tiles
+  int64_t mc = 64, mb = 32;                                  // rows a task, and rows multiplied before they are transformed back
+  ContractSchedule::Maker maker = ContractSchedule::Maker::kCpp;
+  bool operator==(const WinogradSchedule&) const = default;
+};
+
 struct AttentionSchedule {
   int64_t block_q = 64, block_k = 64;
   int mr = 8, nv = 3;                                        // register tile of the products
@@ -51,7 +61,7 @@ struct ScatterSchedule {
   bool operator==(const ScatterSchedule&) const = default;
 };
 
-using Schedule = std::variant<LoopSchedule, ContractSchedule, AttentionSchedule, ScatterSchedule>;
+using Schedule = std::variant<LoopSchedule, ContractSchedule, AttentionSchedule, ScatterSchedule, WinogradSchedule>;
 
 std::string ToString(const Schedule& schedule);              // "contract mr=8 nv=3 mc=128 ..."
 // The inverse of ToString. Throws Error on anything else.

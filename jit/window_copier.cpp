@@ -30,12 +30,12 @@ void AddTerm(std::string* text, const std::string& name, int64_t stride) {
 
 }  // namespace
 
-std::optional<std::vector<WindowCopier::Piece>> WindowCopier::PiecesOf(const Operand& operand, int dim) {
+std::optional<std::vector<WindowDigit>> WindowDigits(const Operand& operand, int dim) {
   std::vector<Digits> functions;
   operand.ForEachMap([&](const Layout& map) { functions.push_back(map.dim(dim)); });
   const std::optional<std::vector<int64_t>> extents = CommonRadix(functions);
   if (!extents) return std::nullopt;
-  std::vector<Piece> pieces;
+  std::vector<WindowDigit> pieces;
   int64_t below = 1;
   for (int64_t extent : *extents) {
     pieces.push_back({extent, {}});
@@ -57,7 +57,7 @@ std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int 
   copier.memory_ = memory;
   copier.dtype_ = ValueType(memory);
   copier.functions_ = 1 + static_cast<int>(operand.bounds.size());
-  auto along_pieces = PiecesOf(operand, along), across_pieces = PiecesOf(operand, across), batch_pieces = PiecesOf(operand, 0);
+  auto along_pieces = WindowDigits(operand, along), across_pieces = WindowDigits(operand, across), batch_pieces = WindowDigits(operand, 0);
   if (!along_pieces || !across_pieces || !batch_pieces) return std::nullopt;
   copier.along_ = *along_pieces, copier.across_ = *across_pieces, copier.batch_ = *batch_pieces;
   const std::vector<int64_t>& run = copier.along_[0].strides;
@@ -95,7 +95,7 @@ void WindowCopier::OpenRuns(const Target& target, std::string_view type, SourceW
   for (int f = 0; f < functions_; ++f) {
     std::string text = std::to_string(FunctionOf(*operand_, f).offset());
     below = 1;
-    for (const Piece& piece : batch_) {
+    for (const WindowDigit& piece : batch_) {
       AddTerm(&text, fmt::format("b / {} % {}", below, piece.extent), piece.strides[f]);
       below *= piece.extent;
     }

@@ -14,6 +14,15 @@
 
 namespace athanor {
 
+// One digit of a dimension of an operand's index: its extent and the strides of the functions of the index. Function 0 is the address, 1 + i
+// the coordinate of bound i.
+struct WindowDigit {
+  int64_t extent = 1;
+  std::vector<int64_t> strides;
+};
+// Lowest digit first; nothing where the functions' digits do not nest.
+std::optional<std::vector<WindowDigit>> WindowDigits(const Operand& operand, int dim);
+
 // Writes loops that copy one operand of a contraction whose access map has several digits along the vectors, or bounds: the windows
 // of an implicit GEMM. Vectors run along rows of pixels (the lowest digit of `along`). For each of them the taps (the lower digits of
 // `across`) settle which lanes lie inside the tensor, once for all channels (the highest digit of `across`), which are the innermost
@@ -40,13 +49,6 @@ class WindowCopier {
   void WritePairs(const Target& target, Prelude* prelude, SourceWriter* out) const;
 
  private:
-  // One digit of a dimension: its extent and the strides of the functions of the index. Function 0 is the address, 1 + i the
-  // coordinate of bound i.
-  struct Piece {
-    int64_t extent = 1;
-    std::vector<int64_t> strides;
-  };
-  static std::optional<std::vector<Piece>> PiecesOf(const Operand& operand, int dim);
   // The loop over runs of pixels up to what is written for each.
   void OpenRuns(const Target& target, std::string_view type, SourceWriter* out) const;
   void WriteRun(const Target& target, Prelude* prelude, SourceWriter* out) const;
@@ -60,8 +62,8 @@ class WindowCopier {
   const Operand* operand_ = nullptr;
   DType memory_ = DType::kF32, dtype_ = DType::kF32;         // as it is stored, and as it is computed with and copied
   int functions_ = 1;
-  std::vector<Piece> along_, across_;                        // lowest digit first
-  std::vector<Piece> batch_;
+  std::vector<WindowDigit> along_, across_;                        // lowest digit first
+  std::vector<WindowDigit> batch_;
 };
 
 }  // namespace athanor

@@ -43,6 +43,7 @@ std::vector<Schedule> SearchSpace(const KernelPlan& plan, const CpuTarget& cpu) 
   std::vector<Schedule> candidates = {first};
   if (plan.skeleton == Skeleton::kContract) {
     for (const ContractSchedule& schedule : ContractSpace(plan, cpu)) candidates.push_back(schedule);
+    for (const WinogradSchedule& schedule : WinogradSpace(plan, cpu)) candidates.push_back(schedule);
   } else if (const auto* attention = std::get_if<AttentionSchedule>(&first)) {
     candidates = AttentionSpace(*attention, cpu);
   } else if (const auto* loop = std::get_if<LoopSchedule>(&first)) {

@@ -1,0 +1,99 @@
+#include "jit/contract_epilogue.h"
+
+#include "jit/body_emitter.h"
+#include "jit/contract_operand.h"
+#include "jit/loop_writer.h"
+
+namespace athanor {
+namespace {
+
+class EpilogueWriter {
+ public:
+  EpilogueWriter(const KernelPlan& plan, int64_t c_row, Prelude* prelude, SourceWriter* out)
+      : plan_(plan), contract_(std::get<ContractPlan>(plan.detail)), c_row_(c_row), lanes_(prelude->lanes()), type_(ScalarType(contract_.accumulator)),
+        prelude_(prelude), out_(out) {}
+
+  void WriteRows() {
+    out_->Comment("Columns [n0, n1) of `rows` rows of C, finished and stored.");
+    out_->Open("static __attribute__((noinline)) void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c)", type_);
+    DeclareArgs(plan_.args, out_);
+    BodyEmitter emitter(contract_.epilogue, plan_.args, prelude_, out_);
+    LoopWriter loops(&emitter, prelude_, out_, 1, false);
+    prelude_->Use("load", contract_.accumulator);
+    emitter.SetIndex(0, "b");
+    loops.HoistStores();
+    out_->Open("for (long m = m0; m < m0 + rows; ++m, c += {})", c_row_);
+    emitter.Push();
+    emitter.SetIndex(1, "m");
+    loops.HoistStores();
+    loops.SetBefore([&](const std::string& index, const std::string&) {
+      for (size_t e = 0; e < contract_.epilogue.exprs.size(); ++e) {
+        if (contract_.epilogue.exprs[e].kind != Expr::Kind::kAccumulator) continue;
+        if (contract_.n == 1) {
+          out_->Line("const {} product = *c;", type_);
+        } else {
+          out_->Line("const {} product = load(c + ({} - n0));", VectorType(contract_.accumulator), index);
+        }
+        emitter.Bind(static_cast<int>(e), "product", contract_.n > 1);
+      }
+    });
+    loops.VectorLoop(2, "n0", "n1");
+    emitter.Pop();
+    out_->Close();
+    out_->Close();
+    out_->Blank();
+  }
+
+  void WriteTransposed() {
+    const DType dtype = contract_.accumulator;
+    for (const char* helper : {"load", "transpose"}) prelude_->Use(helper, dtype);
+    out_->Comment("Columns [n0, n1) of `rows` rows of C, finished and stored along m.");
+    out_->Open("static __attribute__((noinline)) void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c)", type_);
+    DeclareArgs(plan_.args, out_);
+    BodyEmitter emitter(contract_.epilogue, plan_.args, prelude_, out_);
+    LoopWriter loops(&emitter, prelude_, out_, 1, false);
+    emitter.SetIndex(0, "b");
+    loops.HoistStores();
+    out_->Open("for (long n = n0; n < n1; n += {})", lanes_);
+    out_->Line("const long columns = n1 - n < {0} ? n1 - n : {0};", lanes_);
+    out_->Line("long m = m0;");
+    for (bool tail : {false, true}) {
+      out_->Open(fmt::runtime(tail ? "if (m < m0 + rows)" : "for (; m + {0} <= m0 + rows; m += {0})"), lanes_);
+      out_->Line("{} r[{}]{};", VectorType(dtype), lanes_, tail ? " = {}" : "");
+      out_->Line("for (long i = 0; i < {}; ++i) r[i] = load(c + (m - m0 + i) * {} + (n - n0));", tail ? "m0 + rows - m" : std::to_string(lanes_), c_row_);
+      out_->Line("transpose(r);");
+      out_->Open("for (long i = 0; i < columns; ++i)");
+      emitter.Push();
+      emitter.SetIndex(2, "(n + i)");
+      emitter.SetVector(1, "m", lanes_, tail ? "(m0 + rows - m)" : "");
+      for (size_t e = 0; e < contract_.epilogue.exprs.size(); ++e) {
+        if (contract_.epilogue.exprs[e].kind == Expr::Kind::kAccumulator) emitter.Bind(static_cast<int>(e), "r[i]", true);
+      }
+      emitter.EmitStores();
+      emitter.Pop();
+      out_->Close();
+      out_->Close();
+    }
+    out_->Close();
+    out_->Close();
+    out_->Blank();
+  }
+
+ private:
+  const KernelPlan& plan_;
+  const ContractPlan& contract_;
+  int64_t c_row_;
+  int lanes_;
+  std::string_view type_;
+  Prelude* prelude_;
+  SourceWriter* out_;
+};
+
+}  // namespace
+
+void WriteContractEpilogue(const KernelPlan& plan, int64_t c_row, Prelude* prelude, SourceWriter* out) {
+  EpilogueWriter writer(plan, c_row, prelude, out);
+  StoresAlongRows(std::get<ContractPlan>(plan.detail)) ? writer.WriteTransposed() : writer.WriteRows();
+}
+
+}  // namespace athanor

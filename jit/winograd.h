@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "jit/plan.h"
+#include "jit/source_writer.h"
+
+namespace athanor {
+
+// Minimal filtering F(tile x tile, taps x taps): `tile` squared outputs of a convolution from one product for each of (tile + taps - 1)
+// squared points, where the sum over windows takes taps squared for each output (Winograd, "Arithmetic complexity of computations", 1980;
+// Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, arXiv:1509.09308). In one dimension
+//   y = output * ((weights * g) . (data * d))
+// with d of `size` = tile + taps - 1 elements, g of `taps`, y of `tile`, and . the product of elements; in two, each matrix is applied along
+// both. Built from points by the construction of Toom and Cook. The points 0, +-3/4, +-3/2 and infinity lose less to rounding than the
+// usual 0, +-1, +-2: with 64 and 512 channels the largest error is 1 and 3 units of 1e-6 of the largest output, of 4 and 9.
+struct WinogradTransforms {
+  using Matrix = std::vector<std::vector<double>>;
+  Matrix data, weights, output;                              // [size][size], [size][taps], [tile][size]
+};
+// REQUIRES: tile + taps - 1 is 4 or 6.
+WinogradTransforms MakeWinogradTransforms(int tile, int taps);
+
+// Writes to[i] = sum over j of matrix[i][j] * from[j] for the names `from` of vectors of f32 (empty: zero), as definitions of `to`. Rows
+// that differ in signs alone, as those of points +-p do, share their sums.
+void WriteLinearMap(const WinogradTransforms::Matrix& matrix, const std::vector<std::string>& from, const std::vector<std::string>& to,
+                    SourceWriter* out);
+
+// A contraction that is a convolution of stride 1 with a square kernel: A holds its weights, B's columns are the pixels of whole images.
+struct WinogradForm {
+  // Nothing for any other contraction. f32, or bf16 and f16 in memory, accumulated in f32.
+  static std::optional<WinogradForm> Of(const KernelPlan& plan);
+
+  struct Axis {
+    int64_t out = 1;                                         // pixels of the result
+    int64_t stride = 1;                                      // elements of the input from pixel to pixel
+    int64_t origin = 0;                                      // coordinate in the input of window 0's first tap
+    int64_t extent = 1;                                      // of the input: what lies outside is zero
+  };
+  int taps = 3;
+  int64_t channels = 1, rows = 1;                            // k without the taps, and m
+  int64_t images = 1;                                        // among the columns of a batch
+  Axis x, y;
+  // Of the input, elements: of the first pixel of the first window, from channel to channel, and from image to image of the columns.
+  int64_t offset = 0, channel_stride = 0, image_stride = 0;
+  const Operand* data = nullptr;
+  const Operand* weights = nullptr;
+  // Of the weights, elements from tap to tap (across, down) and from channel to channel.
+  int64_t tap_x = 0, tap_y = 0, weight_channel = 0;
+};
+
+}  // namespace athanor
