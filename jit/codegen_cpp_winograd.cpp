@@ -72,6 +72,7 @@ class WinogradGenerator {
   void WriteWeights(KernelSource* source) {
     const int taps = form_.taps;
     for (const char* helper : {"load", "store"}) prelude_.Use(helper, DType::kF32);
+    if (schedule_.streaming) prelude_.Use("stream", DType::kF32), prelude_.Use("fence");
     out_.Comment(fmt::format("Rows of weights, {0} x {0} taps each, as {1} x {1} points.", taps, size_));
     out_.Open("extern \"C\" void weights(char* const* args, long begin, long end, char* scratch)");
     DeclareArgs(plan_.args, &out_);
@@ -90,7 +91,7 @@ class WinogradGenerator {
               form_.channels, form_.weight_channel);
     for (int y = 0; y < taps; ++y) {
       for (int x = 0; x < taps; ++x) {
-        out_.Line("taps[{}][i] = {};", y * taps + x, Value(*form_.weights, fmt::format("g[{}]", y * form_.tap_y + x * form_.tap_x)));
+        out_.Line("taps[{}][i] = {};", y * taps + x, Value(*form_.weights, fmt::format("g[{}]", form_.first_tap + y * form_.tap_y + x * form_.tap_x)));
       }
     }
     out_.Close();
@@ -106,9 +107,11 @@ class WinogradGenerator {
       for (int x = 0; x < taps; ++x) across[x] = fmt::format("h{}_{}", x, i);
       const std::vector<std::string> points = Names(fmt::format("u{}_", i), size_);
       WriteLinearMap(transforms_.weights, across, points, &out_);
-      for (int j = 0; j < size_; ++j) out_.Line("store(to + {} + c, {});", (i * size_ + j) * weight_point_, points[j]);
+      for (int j = 0; j < size_; ++j) out_.Line("{}(to + {} + c, {});", schedule_.streaming ? "stream" : "store", (i * size_ + j) * weight_point_, points[j]);
     }
-    for (int depth = 0; depth < 3; ++depth) out_.Close();
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    if (schedule_.streaming) out_.Line("fence();");
+    out_.Close();
     out_.Blank();
     source->phases.push_back({"weights", form_.rows});
   }
@@ -265,14 +268,16 @@ class WinogradGenerator {
     out_.Line("const float* a = (const float*)args[{}] + point * {} + m * {};", plan_.args.size(), weight_point_, weight_row_);
     out_.Line("const float* const b = v + point * {};", data_point_);
     out_.Line("float* c = products + point * {};", product_point_);
-    const auto call = [&](bool of_tail) { return fmt::format("{}(a, b, c, {}, 1);", of_tail ? "tile_m" : "tile", form_.channels); };
+    const auto call = [&](bool of_tail) { return fmt::format("{}(a + k, b + k * {}, c, channels, k == 0);", of_tail ? "tile_m" : "tile", block_); };
     out_.Open("for (long i = 0; i < rows; i += {0}, a += {1}, c += {2})", mr, mr * weight_row_, mr * block_);
+    out_.Open("for (long k = 0; k < {}; k += {})", form_.channels, schedule_.kc);
+    out_.Line("const long channels = k + {0} < {1} ? {0} : {1} - k;", schedule_.kc, form_.channels);
     if (whole && tail) {
       out_.Line("if (rows - i >= {}) {} else {}", mr, call(false), call(true));
     } else {
       out_.Line("{}", call(tail));
     }
-    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    for (int depth = 0; depth < 3; ++depth) out_.Close();
     out_.Line("transform_output(products, rows, pixels);");
     out_.Open("for (long p = p0; p < p1;)");
     WriteTileIndex();
@@ -327,6 +332,8 @@ Costs Estimate(const WinogradForm& form, const ContractPlan& contract, int tile,
   const int64_t block = s.nv * lanes, blocks = Ceil(tiles, block);
   s.mc = RoundUp(Ceil(form.rows, Ceil(kTasks, blocks)), s.mr);
   s.mb = std::min(RoundUp(32, s.mr), s.mc);
+  s.kc = form.channels <= 64 ? 32 : 64;
+  s.streaming = points * form.rows * form.channels * 4 > cpu.l3_bytes / 2;
   const double products = static_cast<double>(points) * RoundUp(form.rows, s.mr) * form.channels * blocks * block / lanes / 0.85;
   const double row_waste = static_cast<double>(RoundUp(Ceil(form.x.out, tile), lanes)) / Ceil(form.x.out, tile);
   const double data = 0.6 * points * form.channels * tiles * row_waste / lanes, output = 0.6 * points * form.rows * blocks * block / lanes;
@@ -345,7 +352,7 @@ std::string ValidateWinograd(const WinogradSchedule& s, const KernelPlan& plan, 
   if (!form) return "the contraction is no convolution of stride 1 with a square kernel";
   if ((s.tile != 2 && s.tile != 4) || (s.tile + form->taps - 1 != 4 && s.tile + form->taps - 1 != 6)) return "there are no such transforms";
   if (s.mr < 1 || s.nv < 1 || TileRegisters(s.mr, s.nv) > cpu.vector_registers()) return "the register tile needs too many registers";
-  if (s.mc < 1 || s.mb < 1 || s.mb % s.mr != 0 || s.mc % s.mr != 0) return "a block is no multiple of the tile's rows";
+  if (s.mc < 1 || s.mb < 1 || s.kc < 1 || s.mb % s.mr != 0 || s.mc % s.mr != 0) return "a block is no multiple of the tile's rows";
   const int64_t points = (s.tile + form->taps - 1) * (s.tile + form->taps - 1);
   if (points * (form->channels * s.nv * cpu.vector_bytes() + s.mb * s.nv * cpu.vector_bytes()) > (256 << 20)) return "a task's block is too large";
   return "";

@@ -46,7 +46,9 @@ struct WinogradSchedule {
   int tile = 4;                                              // outputs of a tile in each direction
   int mr = 8, nv = 3;                                        // register tile of the products: rows, and vectors of tiles
   int64_t mc = 64, mb = 32;                                  // rows a task, and rows multiplied before they are transformed back
+  int64_t kc = 32;                                           // channels that are added up before the sum joins the others: for precision
   ContractSchedule::Maker maker = ContractSchedule::Maker::kCpp;
+  bool streaming = false;                                    // transformed weights go past the caches
   bool operator==(const WinogradSchedule&) const = default;
 };
 

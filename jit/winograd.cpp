@@ -47,12 +47,19 @@ size_t MirrorOf(const WinogradTransforms::Matrix& matrix, size_t row) {
   return 0;
 }
 
+// Whether a step to the next tap is a step to the next pixel, or back to the last.
+bool OneApart(const WindowDigit& pixel, const WindowDigit& tap) {
+  std::vector<int64_t> back = tap.strides;
+  for (int64_t& stride : back) stride = -stride;
+  return pixel.strides == tap.strides || pixel.strides == back;
+}
+
 }  // namespace
 
 WinogradTransforms MakeWinogradTransforms(int tile, int taps) {
   const int size = tile + taps - 1;
   ATHANOR_CHECK(size == 4 || size == 6);
-  const std::vector<double> points = size == 4 ? std::vector<double>{0, 1, -1} : std::vector<double>{0, 0.75, -0.75, 1.5, -1.5};
+  const std::vector<double> points = size == 4 ? std::vector<double>{0, 1, -1} : std::vector<double>{0, 0.625, -0.625, 1.625, -1.625};
   WinogradTransforms t;
   t.output.assign(tile, std::vector<double>(size, 0));
   for (size_t p = 0; p < points.size(); ++p) {
@@ -111,15 +118,19 @@ std::optional<WinogradForm> WinogradForm::Of(const KernelPlan& plan) {
   const auto along = WindowDigits(*form.data, 2), across = WindowDigits(*form.data, 1), batch = WindowDigits(*form.data, 0);
   if (!along || !across || !batch || along->size() < 2 || along->size() > 3 || across->size() != 3) return std::nullopt;
   const WindowDigit &x = (*along)[0], &y = (*along)[1], &tap_x = (*across)[0], &tap_y = (*across)[1], &channel = (*across)[2];
-  // Windows one pixel apart, of taps one pixel apart.
+  // Windows one pixel apart, of taps one pixel apart, forward or (the gradient of the input) backward.
   if (tap_x.extent != tap_y.extent || (tap_x.extent != 3 && tap_x.extent != 5)) return std::nullopt;
-  if (x.strides != tap_x.strides || y.strides != tap_y.strides || x.strides[0] != 1) return std::nullopt;
+  if (x.strides[0] != 1 || !OneApart(x, tap_x) || !OneApart(y, tap_y)) return std::nullopt;
   form.taps = static_cast<int>(tap_x.extent);
   form.channels = channel.extent, form.rows = contract->m, form.channel_stride = channel.strides[0];
   form.offset = form.data->map.offset();
   form.x = {x.extent, 1, 0, x.extent + form.taps - 1};
   form.y = {y.extent, y.strides[0], 0, y.extent + form.taps - 1};
   if (along->size() == 3) form.images = (*along)[2].extent, form.image_stride = (*along)[2].strides[0];
+  const bool backward_x = tap_x.strides != x.strides, backward_y = tap_y.strides != y.strides;
+  for (const auto& [backward, stride] : {std::pair(backward_x, tap_x.strides[0]), std::pair(backward_y, tap_y.strides[0])}) {
+    if (backward) form.offset += (form.taps - 1) * stride;
+  }
   bool bounded[2] = {};
   for (size_t f = 1; f < x.strides.size(); ++f) {
     const Bound& bound = form.data->bounds[f - 1];
@@ -128,7 +139,7 @@ std::optional<WinogradForm> WinogradForm::Of(const KernelPlan& plan) {
     if (along->size() == 3 && (*along)[2].strides[f] != 0) return std::nullopt;
     if (std::any_of(batch->begin(), batch->end(), [&](const WindowDigit& digit) { return digit.strides[f] != 0; })) return std::nullopt;
     Axis& axis = is_x ? form.x : form.y;
-    axis.origin = bound.coordinate.offset(), axis.extent = bound.extent;
+    axis.origin = bound.coordinate.offset() - ((is_x ? backward_x : backward_y) ? form.taps - 1 : 0), axis.extent = bound.extent;
     bounded[is_y] = true;
   }
   // The weights' taps and channels, as the windows have them.
@@ -140,6 +151,9 @@ std::optional<WinogradForm> WinogradForm::Of(const KernelPlan& plan) {
     if (digit.extent > 1 && digit.stride != 0) return std::nullopt;
   }
   form.tap_x = Offset(k, 1), form.tap_y = Offset(k, form.taps), form.weight_channel = Offset(k, int64_t{form.taps} * form.taps);
+  for (const auto& [backward, tap] : {std::pair(backward_x, &form.tap_x), std::pair(backward_y, &form.tap_y)}) {
+    if (backward) form.first_tap += (form.taps - 1) * *tap, *tap = -*tap;
+  }
   return form;
 }
 
