@@ -19,6 +19,7 @@ KernelSource GenerateCppLoopNest(const KernelPlan& plan, const LoopSchedule& sch
 KernelSource GenerateCppScatter(const KernelPlan& plan, const ScatterSchedule& schedule, const CpuTarget& cpu);
 KernelSource GenerateCppContract(const KernelPlan& plan, const ContractSchedule& schedule, const CpuTarget& cpu);
 KernelSource GenerateCppWinograd(const KernelPlan& plan, const WinogradSchedule& schedule, const CpuTarget& cpu);
+KernelSource GenerateCppWinogradGradient(const KernelPlan& plan, const WinogradSchedule& schedule, const CpuTarget& cpu);
 KernelSource GenerateCppAttention(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
 
 std::string ValidateLoop(const LoopSchedule& schedule, const KernelPlan& plan, const CpuTarget& cpu);

@@ -26,8 +26,8 @@ void VisitFields(S& s, Visitor&& visit) {
   } else if constexpr (std::is_same_v<T, AttentionSchedule>) {
     visit("block_q", s.block_q), visit("block_k", s.block_k), visit("mr", s.mr), visit("nv", s.nv);
   } else if constexpr (std::is_same_v<T, WinogradSchedule>) {
-    visit("tile", s.tile), visit("mr", s.mr), visit("nv", s.nv), visit("mc", s.mc), visit("mb", s.mb), visit("kc", s.kc), visit("maker", s.maker);
-    visit("streaming", s.streaming);
+    visit("tile", s.tile), visit("mr", s.mr), visit("nv", s.nv), visit("mc", s.mc), visit("mb", s.mb), visit("kc", s.kc), visit("k_split", s.k_split);
+    visit("maker", s.maker), visit("streaming", s.streaming);
   } else {
     visit("column_block", s.column_block);
   }

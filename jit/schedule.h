@@ -40,13 +40,15 @@ struct ContractSchedule {
   bool operator==(const ContractSchedule&) const = default;
 };
 
-// A contraction that is a convolution of stride 1 (jit/winograd.h), by minimal filtering: its weights and windows are transformed, multiplied
-// point by point and channel by channel, and the products transformed back.
+// A contraction that is a convolution of stride 1 or the gradient of its weights (jit/winograd.h), by minimal filtering: its operands are
+// transformed, multiplied point by point, and the products transformed back.
 struct WinogradSchedule {
-  int tile = 4;                                              // outputs of a tile in each direction
-  int mr = 8, nv = 3;                                        // register tile of the products: rows, and vectors of tiles
-  int64_t mc = 64, mb = 32;                                  // rows a task, and rows multiplied before they are transformed back
-  int64_t kc = 32;                                           // channels that are added up before the sum joins the others: for precision
+  int tile = 4;                                              // pixels of a tile in each direction
+  int mr = 8, nv = 3;                                        // register tile of the products: rows, and vectors of tiles (gradient: of out channels)
+  int64_t mc = 64, mb = 32;                                  // rows a task, and rows multiplied before they are transformed back (gradient: mc)
+  // Channels (gradient: tiles) that are added up before the sum joins the others: for precision. Of a gradient a task transforms so many at once.
+  int64_t kc = 32;
+  int64_t k_split = 1;                                       // gradient: parallel partial sums over the tiles, combined in order
   ContractSchedule::Maker maker = ContractSchedule::Maker::kCpp;
   bool streaming = false;                                    // transformed weights go past the caches
   bool operator==(const WinogradSchedule&) const = default;

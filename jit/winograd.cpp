@@ -26,7 +26,7 @@ std::string Sum(const std::vector<double>& factors, const std::vector<std::strin
   std::string text;
   for (size_t j = 0; j < factors.size(); ++j) {
     const double factor = factors[j];
-    if (factor == 0 || from[j].empty()) continue;
+    if (factor == 0) continue;
     const double size = std::abs(factor);
     text += text.empty() ? (factor < 0 ? "-" : "") : factor < 0 ? " - " : " + ";
     text += size == 1 ? from[j] : fmt::format("{} * {}", Literal(size, DType::kF32), from[j]);
@@ -52,6 +52,26 @@ bool OneApart(const WindowDigit& pixel, const WindowDigit& tap) {
   std::vector<int64_t> back = tap.strides;
   for (int64_t& stride : back) stride = -stride;
   return pixel.strides == tap.strides || pixel.strides == back;
+}
+
+// Whether an index with these extents (lowest first) has one stride for each.
+bool Nests(const Digits& digits, const std::vector<int64_t>& extents) {
+  Digits order;
+  for (size_t i = 0; i < extents.size(); ++i) {
+    if (extents[i] > 1) order.push_back({extents[i], int64_t{1} << 20 * order.size()});
+  }
+  const auto radix = CommonRadix({digits, order});
+  return radix && radix->size() == order.size() && std::equal(radix->begin(), radix->end(), order.begin(), [](int64_t e, const Digit& d) { return e == d.extent; });
+}
+
+// Whether columns j and j + 1 differ in signs alone, and do: points +p and -p.
+bool Mirrored(const WinogradTransforms::Matrix& matrix, size_t j) {
+  size_t used = 0, opposite = 0;
+  for (const std::vector<double>& row : matrix) {
+    if (std::abs(row[j]) != std::abs(row[j + 1])) return false;
+    used += row[j] != 0, opposite += row[j] != row[j + 1];
+  }
+  return opposite > 0 && used > 2;
 }
 
 }  // namespace
@@ -83,6 +103,17 @@ WinogradTransforms MakeWinogradTransforms(int tile, int taps) {
 
 void WriteLinearMap(const WinogradTransforms::Matrix& matrix, const std::vector<std::string>& from, const std::vector<std::string>& to,
                     SourceWriter* out) {
+  for (size_t j = 0; j + 1 < from.size(); ++j) {
+    if (!Mirrored(matrix, j)) continue;
+    // Their sum and their difference instead: each row needs one of them.
+    WinogradTransforms::Matrix rest = matrix;
+    for (std::vector<double>& row : rest) (row[j] == row[j + 1] ? row[j + 1] : row[j]) = 0;
+    for (std::vector<double>& row : rest) row[j + 1] = row[j] == 0 ? -row[j + 1] : row[j + 1];
+    std::vector<std::string> folded = from;
+    folded[j] = from[j] + "_sum", folded[j + 1] = from[j] + "_difference";
+    out->Line("const vf32 {} = {} + {}, {} = {} - {};", folded[j], from[j], from[j + 1], folded[j + 1], from[j], from[j + 1]);
+    return WriteLinearMap(rest, folded, to, out);
+  }
   std::vector<bool> done(matrix.size(), false);
   for (size_t i = 0; i < matrix.size(); ++i) {
     if (done[i]) continue;
@@ -99,62 +130,85 @@ void WriteLinearMap(const WinogradTransforms::Matrix& matrix, const std::vector<
   }
 }
 
+// Windows one pixel apart, of taps one pixel apart, forward or (the gradient of the input) backward. Dimension 1 of the operand's index are
+// channels and taps, dimension 2 pixels.
+bool WinogradForm::ReadWindows(const Operand& operand) {
+  data = &operand;
+  if (operand.bounds.size() > 2) return false;
+  const auto along = WindowDigits(operand, 2), across = WindowDigits(operand, 1), batch = WindowDigits(operand, 0);
+  if (!along || !across || !batch || along->size() < 2 || along->size() > 3 || across->size() != 3) return false;
+  const WindowDigit &column = (*along)[0], &row = (*along)[1], &right = (*across)[0], &down = (*across)[1], &channel = (*across)[2];
+  if (right.extent != down.extent || (right.extent != 3 && right.extent != 5)) return false;
+  if (column.strides[0] != 1 || !OneApart(column, right) || !OneApart(row, down)) return false;
+  taps = static_cast<int>(right.extent);
+  channels = channel.extent, channel_stride = channel.strides[0];
+  offset = operand.map.offset();
+  x = {column.extent, 1, 0, column.extent + taps - 1};
+  y = {row.extent, row.strides[0], 0, row.extent + taps - 1};
+  if (along->size() == 3) images = (*along)[2].extent, image_stride = (*along)[2].strides[0];
+  const bool backward_x = right.strides != column.strides, backward_y = down.strides != row.strides;
+  if (backward_x) offset += (taps - 1) * right.strides[0];
+  if (backward_y) offset += (taps - 1) * down.strides[0];
+  bool bounded[2] = {};
+  for (size_t f = 1; f < column.strides.size(); ++f) {
+    const Bound& bound = operand.bounds[f - 1];
+    const bool is_x = column.strides[f] == 1 && row.strides[f] == 0, is_y = column.strides[f] == 0 && row.strides[f] == 1;
+    if (is_x == is_y || bounded[is_y] || channel.strides[f] != 0) return false;
+    if (along->size() == 3 && (*along)[2].strides[f] != 0) return false;
+    if (std::any_of(batch->begin(), batch->end(), [&](const WindowDigit& digit) { return digit.strides[f] != 0; })) return false;
+    Axis& axis = is_x ? x : y;
+    axis.origin = bound.coordinate.offset() - ((is_x ? backward_x : backward_y) ? taps - 1 : 0), axis.extent = bound.extent;
+    bounded[is_y] = true;
+  }
+  backward_ = {backward_x, backward_y};
+  return true;
+}
+
+// Their taps and channels are in the windows' order, which may be backward.
+bool WinogradForm::ReadWeights() {
+  const Digits& k = other->map.dim(2);
+  if (!Nests(k, {taps, taps, channels})) return false;
+  for (const Digit& digit : other->map.dim(0)) {
+    if (digit.extent > 1 && digit.stride != 0) return false;
+  }
+  tap_x = Offset(k, 1), tap_y = Offset(k, taps), weight_channel = Offset(k, int64_t{taps} * taps);
+  if (backward_.first) first_tap += (taps - 1) * tap_x, tap_x = -tap_x;
+  if (backward_.second) first_tap += (taps - 1) * tap_y, tap_y = -tap_y;
+  return true;
+}
+
+bool WinogradForm::ReadPixelGradient() {
+  const Digits& k = other->map.dim(1);
+  if (backward_.first || backward_.second || !Nests(k, {x.out, y.out, images}) || Offset(k, 1) != 1) return false;
+  gradient_row = Offset(k, x.out), gradient_image = images == 1 ? 0 : Offset(k, x.out * y.out);
+  return true;
+}
+
 std::optional<WinogradForm> WinogradForm::Of(const KernelPlan& plan) {
   const auto* contract = std::get_if<ContractPlan>(&plan.detail);
   if (contract == nullptr || contract->accumulator != DType::kF32 || contract->batch * contract->m * contract->n * contract->k == 0) {
     return std::nullopt;
   }
-  if (StoresAlongRows(*contract) || !contract->a.stores.empty()) return std::nullopt;
   // Both operands as they lie in memory.
   const auto plain = [&](const Body& body, int result) -> const Operand* {
     const Expr& expr = body.exprs[result];
-    if (expr.kind != Expr::Kind::kLoad || ValueType(expr.dtype) != DType::kF32) return nullptr;
+    if (expr.kind != Expr::Kind::kLoad || ValueType(expr.dtype) != DType::kF32 || !body.stores.empty()) return nullptr;
     const Operand& operand = body.operands[expr.operand];
     return operand.row < 0 && operand.fill == 0 && operand.pieces.empty() && plan.args[operand.arg].dtype == expr.dtype ? &operand : nullptr;
   };
+  const Operand *a = plain(contract->a, contract->a_result), *b = plain(contract->b, contract->b_result);
+  if (a == nullptr || b == nullptr) return std::nullopt;
   WinogradForm form;
-  form.weights = plain(contract->a, contract->a_result), form.data = plain(contract->b, contract->b_result);
-  if (form.weights == nullptr || form.data == nullptr || !form.weights->bounds.empty() || form.data->bounds.size() > 2) return std::nullopt;
-  const auto along = WindowDigits(*form.data, 2), across = WindowDigits(*form.data, 1), batch = WindowDigits(*form.data, 0);
-  if (!along || !across || !batch || along->size() < 2 || along->size() > 3 || across->size() != 3) return std::nullopt;
-  const WindowDigit &x = (*along)[0], &y = (*along)[1], &tap_x = (*across)[0], &tap_y = (*across)[1], &channel = (*across)[2];
-  // Windows one pixel apart, of taps one pixel apart, forward or (the gradient of the input) backward.
-  if (tap_x.extent != tap_y.extent || (tap_x.extent != 3 && tap_x.extent != 5)) return std::nullopt;
-  if (x.strides[0] != 1 || !OneApart(x, tap_x) || !OneApart(y, tap_y)) return std::nullopt;
-  form.taps = static_cast<int>(tap_x.extent);
-  form.channels = channel.extent, form.rows = contract->m, form.channel_stride = channel.strides[0];
-  form.offset = form.data->map.offset();
-  form.x = {x.extent, 1, 0, x.extent + form.taps - 1};
-  form.y = {y.extent, y.strides[0], 0, y.extent + form.taps - 1};
-  if (along->size() == 3) form.images = (*along)[2].extent, form.image_stride = (*along)[2].strides[0];
-  const bool backward_x = tap_x.strides != x.strides, backward_y = tap_y.strides != y.strides;
-  for (const auto& [backward, stride] : {std::pair(backward_x, tap_x.strides[0]), std::pair(backward_y, tap_y.strides[0])}) {
-    if (backward) form.offset += (form.taps - 1) * stride;
+  if (a->bounds.empty() && !StoresAlongRows(*contract) && form.ReadWindows(*b)) {
+    form.other = a, form.out_channels = contract->m;
+    if (form.ReadWeights()) return form;
   }
-  bool bounded[2] = {};
-  for (size_t f = 1; f < x.strides.size(); ++f) {
-    const Bound& bound = form.data->bounds[f - 1];
-    const bool is_x = x.strides[f] == 1 && y.strides[f] == 0, is_y = x.strides[f] == 0 && y.strides[f] == 1;
-    if (is_x == is_y || bounded[is_y] || channel.strides[f] != 0) return std::nullopt;
-    if (along->size() == 3 && (*along)[2].strides[f] != 0) return std::nullopt;
-    if (std::any_of(batch->begin(), batch->end(), [&](const WindowDigit& digit) { return digit.strides[f] != 0; })) return std::nullopt;
-    Axis& axis = is_x ? form.x : form.y;
-    axis.origin = bound.coordinate.offset() - ((is_x ? backward_x : backward_y) ? form.taps - 1 : 0), axis.extent = bound.extent;
-    bounded[is_y] = true;
+  form = WinogradForm();
+  if (b->bounds.empty() && contract->batch == 1 && form.ReadWindows(*a)) {
+    form.gradient = true, form.other = b, form.out_channels = contract->n;
+    if (form.ReadPixelGradient()) return form;
   }
-  // The weights' taps and channels, as the windows have them.
-  const Digits order = {{form.taps, 1}, {form.taps, int64_t{1} << 20}, {form.channels, int64_t{1} << 40}};
-  const Digits& k = form.weights->map.dim(2);
-  const auto radix = CommonRadix({k, order});
-  if (!radix || *radix != std::vector<int64_t>{form.taps, form.taps, form.channels}) return std::nullopt;
-  for (const Digit& digit : form.weights->map.dim(0)) {
-    if (digit.extent > 1 && digit.stride != 0) return std::nullopt;
-  }
-  form.tap_x = Offset(k, 1), form.tap_y = Offset(k, form.taps), form.weight_channel = Offset(k, int64_t{form.taps} * form.taps);
-  for (const auto& [backward, tap] : {std::pair(backward_x, &form.tap_x), std::pair(backward_y, &form.tap_y)}) {
-    if (backward) form.first_tap += (form.taps - 1) * *tap, *tap = -*tap;
-  }
-  return form;
+  return std::nullopt;
 }
 
 }  // namespace athanor

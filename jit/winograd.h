@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "jit/plan.h"
@@ -24,12 +25,14 @@ struct WinogradTransforms {
 // REQUIRES: tile + taps - 1 is 4 or 6.
 WinogradTransforms MakeWinogradTransforms(int tile, int taps);
 
-// Writes to[i] = sum over j of matrix[i][j] * from[j] for the names `from` of vectors of f32 (empty: zero), as definitions of `to`. Rows
-// that differ in signs alone, as those of points +-p do, share their sums.
+// Writes to[i] = sum over j of matrix[i][j] * from[j] for the names `from` of vectors of f32, as definitions of `to`. Rows that differ in
+// signs alone, as those of points +-p do, share their sums; neighbouring columns that do are replaced by their sum and difference.
 void WriteLinearMap(const WinogradTransforms::Matrix& matrix, const std::vector<std::string>& from, const std::vector<std::string>& to,
                     SourceWriter* out);
 
-// A contraction that is a convolution of stride 1 with a square kernel: A holds its weights, B's columns are the pixels of whole images.
+// A contraction that is a convolution of stride 1 with a square kernel, or the gradient of its weights. Of the convolution, A holds the weights
+// and the columns of B are the pixels of whole images; of the gradient, the rows of A are channels and taps of the windows, and B holds the
+// gradient of the pixels. A tile of the gradient has so many pixels too: its taps squared outputs are F(taps x taps, tile x tile).
 struct WinogradForm {
   // Nothing for any other contraction. f32, or bf16 and f16 in memory, accumulated in f32.
   static std::optional<WinogradForm> Of(const KernelPlan& plan);
@@ -40,16 +43,26 @@ struct WinogradForm {
     int64_t origin = 0;                                      // coordinate in the input of window 0's first tap
     int64_t extent = 1;                                      // of the input: what lies outside is zero
   };
+  bool gradient = false;                                     // of the weights
   int taps = 3;
-  int64_t channels = 1, rows = 1;                            // k without the taps, and m
-  int64_t images = 1;                                        // among the columns of a batch
+  int64_t channels = 1, out_channels = 1;
+  int64_t images = 1;                                        // among the columns of a batch (of a gradient: all of them)
   Axis x, y;
   // Of the input, elements: of the first pixel of the first window, from channel to channel, and from image to image of the columns.
   int64_t offset = 0, channel_stride = 0, image_stride = 0;
   const Operand* data = nullptr;
-  const Operand* weights = nullptr;
+  const Operand* other = nullptr;                            // the weights, or the gradient of the pixels
   // Of the weights, elements to the first tap, from tap to tap (across, down) and from channel to channel.
   int64_t first_tap = 0, tap_x = 0, tap_y = 0, weight_channel = 0;
+  // Of the gradient of the pixels, elements from row to row, and from image to image.
+  int64_t gradient_row = 0, gradient_image = 0;
+
+ private:
+  bool ReadWindows(const Operand& operand);
+  bool ReadWeights();
+  bool ReadPixelGradient();
+
+  std::pair<bool, bool> backward_;                           // taps, across and down
 };
 
 }  // namespace athanor

@@ -1,0 +1,228 @@
+#include "jit/body_emitter.h"
+#include "jit/codegen_cpp.h"
+#include "jit/contract_epilogue.h"
+#include "jit/microkernel.h"
+#include "jit/winograd_writer.h"
+#include "ops/error.h"
+
+namespace athanor {
+namespace {
+
+int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t RoundUp(int64_t a, int64_t b) { return Ceil(a, b) * b; }
+
+// The gradient of a convolution's weights. A phase transforms the gradient of the pixels into [size * size][tiles][out channels]. Then each
+// task owns some channels and a part of the tiles: it transforms their windows, `kc` tiles at a time, adds up the products at all points, and
+// transforms the sums into taps, [channels][taps * taps][out channels]. With k_split a last phase adds the parts.
+class WinogradGradientGenerator {
+ public:
+  WinogradGradientGenerator(const KernelPlan& plan, const WinogradSchedule& schedule, const CpuTarget& cpu)
+      : plan_(plan),
+        contract_(std::get<ContractPlan>(plan.detail)),
+        form_(*WinogradForm::Of(plan)),
+        schedule_(schedule),
+        isa_(cpu.isa),
+        lanes_(cpu.vector_bytes() / 4),
+        taps_(form_.taps * form_.taps),
+        transforms_(MakeWinogradTransforms(form_.taps, schedule.tile)),
+        prelude_(cpu.isa, lanes_),
+        writer_(plan, form_, schedule.tile, &prelude_, &out_) {
+    row_ = RoundUp(form_.out_channels, schedule.nv * lanes_);
+    gradient_row_ = Spread(row_, lanes_);
+    gradient_point_ = Spread(writer_.tiles() * gradient_row_, lanes_);
+    data_row_ = Spread(schedule.kc + lanes_, lanes_);        // a run of tiles is written in whole vectors
+    data_point_ = Spread(schedule.mc * data_row_, lanes_);
+    sum_point_ = Spread(schedule.mc * row_, lanes_);
+    part_ = RoundUp(Ceil(writer_.tiles(), schedule.k_split), schedule.kc);
+    parts_ = Ceil(writer_.tiles(), part_);
+  }
+
+  KernelSource Generate() {
+    KernelSource source;
+    source.temporary_bytes.push_back(writer_.points() * gradient_point_ * 4);
+    if (parts_ > 1) source.temporary_bytes.push_back(parts_ * form_.channels * taps_ * row_ * 4);
+    PlaceScratch(&source);
+    for (const char* helper : {"load", "store"}) prelude_.Use(helper, DType::kF32);
+    prelude_.Use("interleave");
+    WriteContractEpilogue(plan_, row_, &prelude_, &out_);
+    WriteGradients(&source);
+    writer_.WriteData(transforms_.data, data_row_, data_point_);
+    WriteOutput();
+    WriteTiles(&source);
+    if (parts_ > 1) WriteCombine(&source);
+    source.text = SourceHeader(plan_, schedule_) + prelude_.Text() + "\n" + out_.text();
+    return source;
+  }
+
+ private:
+  // Of scratch: phases share it.
+  void PlaceScratch(KernelSource* source) {
+    int64_t scratch = 0;
+    const auto place = [&](int64_t elements) {
+      const int64_t offset = scratch;
+      scratch += RoundUp(elements * 4, 64) + 64;
+      return offset;
+    };
+    data_ = place(writer_.points() * data_point_), sums_ = place(writer_.points() * sum_point_), results_ = place(schedule_.mc * taps_ * row_);
+    // A square of tiles and out channels; runs of tiles are written in whole vectors.
+    square_ = 2 * lanes_ * lanes_;
+    source->scratch_bytes = std::max(scratch, writer_.points() * square_ * 4 + 64);
+  }
+
+  // Squares of a vector of tiles and a vector of out channels: transformed along tiles, then transposed.
+  void WriteGradients(KernelSource* source) {
+    const int tile = schedule_.tile, size = writer_.size();
+    prelude_.Use("transpose", DType::kF32);
+    const int64_t columns = Ceil(form_.out_channels, lanes_);
+    out_.Comment(fmt::format("The gradient of the pixels of tiles, {0} x {0} each, as {1} x {1} points.", tile, size));
+    out_.Open("extern \"C\" void gradients(char* const* args, long begin, long end, char* scratch)");
+    DeclareArgs(plan_.args, &out_);
+    out_.Line("float* const square = (float*)scratch;");
+    out_.Line("float lines[{}][{}];", size, (Ceil(writer_.tiles_x(), lanes_) * tile + 2) * lanes_);
+    out_.Open("for (long task = begin; task < end; ++task)");
+    out_.Line("const long n0 = task % {0} * {1}, n1 = n0 + {1} < {2} ? n0 + {1} : {2};", columns, lanes_, form_.out_channels);
+    out_.Line("const long p0 = task / {0} * {1}, p1 = p0 + {1} < {2} ? p0 + {1} : {2};", columns, lanes_, writer_.tiles());
+    out_.Open("for (long n = n0; n < n1; ++n)");
+    writer_.OpenRuns();
+    out_.Line("const long left = tx * {0}, top = ty * {0};", tile);
+    std::string channel;
+    int64_t below = 1;
+    for (const Digit& digit : form_.other->map.dim(2)) {
+      channel += fmt::format(" + n / {} % {} * {}", below, digit.extent, digit.stride);
+      below *= digit.extent;
+    }
+    out_.Line("const {}* const from = a{} + {} + image * {} + top * {} + left{};", MemoryType(plan_.args[form_.other->arg].dtype), form_.other->arg,
+              form_.other->map.offset(), form_.gradient_image, form_.gradient_row, channel);
+    out_.Open("for (long q = 0; q < run * {}; q += {})", tile, lanes_);
+    out_.Line("const long first = 0, last = {} - (left + q);", form_.x.out);
+    for (int i = 0; i < tile; ++i) {
+      out_.Line("const vf32 d{0} = top + {0} < {1} ? {2} : vf32{{}};", i, form_.y.out,
+                writer_.Pixels(*form_.other, fmt::format("from + {} + q", i * form_.gradient_row)));
+    }
+    WriteLinearMap(transforms_.weights, WinogradNames("d", tile), WinogradNames("t", size), &out_);
+    for (int i = 0; i < size; ++i) out_.Line("store(lines[{0}] + q, t{0});", i);
+    out_.Close();
+    out_.Open("for (long i = 0; i < {}; ++i)", size);
+    out_.Open("for (long t = 0; t < run; t += {})", lanes_);
+    out_.Line("const float* const l = lines[i] + t * {};", tile);
+    out_.Line("float* const to = square + i * {} + (n - n0) * {} + (p - p0) + t;", size * square_, 2 * lanes_);
+    writer_.WriteUnzip(tile);
+    WriteLinearMap(transforms_.weights, WinogradNames("e", tile), WinogradNames("r", size), &out_);
+    for (int j = 0; j < size; ++j) out_.Line("store(to + {}, r{});", j * square_, j);
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    writer_.CloseRuns();
+    out_.Close();
+    out_.Open("for (long point = 0; point < {}; ++point)", writer_.points());
+    out_.Line("vf32 r[{}];", lanes_);
+    out_.Line("for (int i = 0; i < {}; ++i) r[i] = load(square + point * {} + i * {});", lanes_, square_, 2 * lanes_);
+    out_.Line("transpose(r);");
+    out_.Line("float* const to = (float*)args[{}] + point * {} + p0 * {} + n0;", plan_.args.size(), gradient_point_, gradient_row_);
+    out_.Line("for (long p = 0; p < p1 - p0; ++p) store(to + p * {}, r[p]);", gradient_row_);
+    for (int depth = 0; depth < 3; ++depth) out_.Close();
+    out_.Blank();
+    source->phases.push_back({"gradients", Ceil(writer_.tiles(), lanes_) * columns});
+  }
+
+  // The sums of some channels at all points as taps.
+  void WriteOutput() {
+    const int taps = form_.taps, size = writer_.size();
+    out_.Comment(fmt::format("Sums at {0} x {0} points as {1} x {1} taps.", size, taps));
+    out_.Open("static __attribute__((noinline)) void transform_output(const float* from, long channels, float* to)");
+    out_.Open("for (long c = 0; c < channels; ++c, from += {}, to += {})", row_, taps_ * row_);
+    out_.Open("for (long n = 0; n < {}; n += {})", row_, lanes_);
+    writer_.WriteTwice(transforms_.output, fmt::format("load(from + ($i * {} + j) * {} + n)", size, sum_point_),
+                       fmt::format("store(to + (i * {} + $j) * {} + n, $v);", taps, row_));
+    for (int depth = 0; depth < 3; ++depth) out_.Close();
+    out_.Blank();
+  }
+
+  void WriteMicrokernel(bool tail) {
+    Microkernel kernel;
+    kernel.name = tail ? "tile_m" : "tile";
+    kernel.mr = tail ? static_cast<int>(form_.channels % schedule_.mr) : schedule_.mr;
+    kernel.nv = schedule_.nv;
+    kernel.a_row = data_row_, kernel.a_step = 1;
+    kernel.b_step = gradient_row_, kernel.c_row = row_;
+    if (schedule_.maker == ContractSchedule::Maker::kAsmjit && WriteMicrokernelAsmjit(kernel, isa_, &prelude_, &out_)) return;
+    WriteMicrokernelCpp(kernel, &prelude_, &out_);
+  }
+
+  void WriteTiles(KernelSource* source) {
+    const int mr = schedule_.mr;
+    const bool whole = form_.channels >= mr, tail = form_.channels % mr != 0;
+    if (whole) WriteMicrokernel(false);
+    if (tail) WriteMicrokernel(true);
+    const int64_t blocks = Ceil(form_.channels, schedule_.mc), panel = schedule_.nv * lanes_;
+    out_.Open("extern \"C\" void tiles(char* const* args, long begin, long end, char* scratch)");
+    out_.Line("float* const v = (float*)(scratch + {});", data_);
+    out_.Line("float* const sums = (float*)(scratch + {});", sums_);
+    out_.Open("for (long task = begin; task < end; ++task)");
+    out_.Line("const long c0 = task % {0} * {1}, c1 = c0 + {1} < {2} ? c0 + {1} : {2}, channels = c1 - c0;", blocks, schedule_.mc, form_.channels);
+    out_.Line("const long part = task / {0}, begin = part * {1}, end = begin + {1} < {2} ? begin + {1} : {2};", blocks, part_, writer_.tiles());
+    out_.Open("for (long p0 = begin; p0 < end; p0 += {})", schedule_.kc);
+    out_.Line("const long p1 = p0 + {0} < end ? p0 + {0} : end;", schedule_.kc);
+    out_.Line("transform_data(args, c0, c1, p0, p1, v);");
+    out_.Open("for (long point = 0; point < {}; ++point)", writer_.points());
+    out_.Line("const float* a = v + point * {};", data_point_);
+    out_.Line("const float* const b = (const float*)args[{}] + point * {} + p0 * {};", plan_.args.size(), gradient_point_, gradient_row_);
+    out_.Line("float* c = sums + point * {};", sum_point_);
+    out_.Open("for (long i = 0; i < channels; i += {0}, a += {1}, c += {2})", mr, mr * data_row_, mr * row_);
+    out_.Open("for (long n = 0; n < {}; n += {})", row_, panel);
+    const auto call = [&](bool of_tail) { return fmt::format("{}(a, b + n, c + n, p1 - p0, p0 == begin);", of_tail ? "tile_m" : "tile"); };
+    if (whole && tail) {
+      out_.Line("if (channels - i >= {}) {} else {}", mr, call(false), call(true));
+    } else {
+      out_.Line("{}", call(tail));
+    }
+    for (int depth = 0; depth < 4; ++depth) out_.Close();
+    if (parts_ > 1) {
+      out_.Line("transform_output(sums, channels, (float*)args[{}] + (part * {} + c0) * {});", plan_.args.size() + 1, form_.channels, taps_ * row_);
+    } else {
+      out_.Line("float* const results = (float*)(scratch + {});", results_);
+      out_.Line("transform_output(sums, channels, results);");
+      out_.Line("epilogue(args, 0, c0 * {0}, channels * {0}, 0, {1}, results);", taps_, form_.out_channels);
+    }
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    out_.Blank();
+    source->phases.push_back({"tiles", blocks * parts_});
+  }
+
+  // Adds the parts, in order, channel by channel.
+  void WriteCombine(KernelSource* source) {
+    out_.Open("extern \"C\" void combine(char* const* args, long begin, long end, char* scratch)");
+    out_.Line("float* const results = (float*)scratch;");
+    out_.Open("for (long c = begin; c < end; ++c)");
+    out_.Line("const float* const partial = (const float*)args[{}] + c * {};", plan_.args.size() + 1, taps_ * row_);
+    out_.Open("for (long i = 0; i < {}; i += {})", taps_ * row_, lanes_);
+    out_.Line("vf32 sum = load(partial + i);");
+    out_.Line("for (long part = 1; part < {}; ++part) sum += load(partial + part * {} + i);", parts_, form_.channels * taps_ * row_);
+    out_.Line("store(results + i, sum);");
+    out_.Close();
+    out_.Line("epilogue(args, 0, c * {0}, {0}, 0, {1}, results);", taps_, form_.out_channels);
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    source->phases.push_back({"combine", form_.channels});
+  }
+
+  const KernelPlan& plan_;
+  const ContractPlan& contract_;
+  const WinogradForm form_;
+  const WinogradSchedule& schedule_;
+  Isa isa_;
+  int lanes_, taps_;
+  WinogradTransforms transforms_;
+  Prelude prelude_;
+  SourceWriter out_;
+  WinogradWriter writer_;
+  // Elements of a row of results (whole panels), and from row to row and point to point.
+  int64_t row_, gradient_row_, gradient_point_, data_row_, data_point_, sum_point_, square_;
+  int64_t part_, parts_;                                     // tiles of a part
+  int64_t data_, sums_, results_;                            // scratch, bytes
+};
+
+}  // namespace
+
+KernelSource GenerateCppWinogradGradient(const KernelPlan& plan, const WinogradSchedule& schedule, const CpuTarget& cpu) {
+  return WinogradGradientGenerator(plan, schedule, cpu).Generate();
+}
+
+}  // namespace athanor

@@ -1,0 +1,169 @@
+#include <algorithm>
+
+#include "jit/codegen_cpp.h"
+#include "jit/contract_space.h"
+#include "jit/microkernel.h"
+#include "jit/winograd.h"
+
+namespace athanor {
+namespace {
+
+int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t RoundUp(int64_t a, int64_t b) { return Ceil(a, b) * b; }
+
+constexpr int64_t kTasks = 12;                               // enough for a few cores to end together
+constexpr int64_t kFewestMultiplies = int64_t{1} << 22;      // below, a kernel isn't worth its transforms' code
+constexpr int64_t kMostBytes = int64_t{1} << 28;             // of a transformed operand
+constexpr double kProducts = 0.85;                           // of the peak, that products reach
+// Cycles for each vector of points. Weights come in scalars; the gradient of pixels is transposed.
+constexpr double kTransform = 0.6, kWeights = 1.5, kPixelGradient = 1.0;
+
+struct Estimate {
+  WinogradSchedule schedule;
+  double cycles = 0;                                         // of one core
+};
+
+// What schedules depend on.
+struct Facts {
+  Facts(const WinogradForm& f, const KernelPlan& plan, int tile_, const CpuTarget& target)
+      : form(f),
+        cpu(target),
+        tile(tile_),
+        lanes(target.vector_bytes() / 4),
+        points(int64_t{tile + form.taps - 1} * (tile + form.taps - 1)),
+        row_tiles(Ceil(form.x.out, tile)),
+        tiles(std::get<ContractPlan>(plan.detail).batch * form.images * Ceil(form.y.out, tile) * row_tiles) {}
+
+  // Cycles for the vectors of `count` points, `cycles` each.
+  double Cycles(double cycles, double count) const { return cycles * count / static_cast<double>(lanes); }
+  // The vectors that transform runs of tiles are not all full.
+  double RunTiles() const { return static_cast<double>(tiles * RoundUp(row_tiles, lanes)) / static_cast<double>(row_tiles); }
+
+  const WinogradForm& form;
+  const CpuTarget& cpu;
+  int tile;
+  int64_t lanes, points, row_tiles, tiles;
+};
+
+// A register tile for `columns` vectors: few of them left over, then many products for each load.
+std::pair<int, int> TileFor(int64_t columns, const CpuTarget& cpu) {
+  const auto tiles = cpu.isa == Isa::kAvx512 ? std::vector<std::pair<int, int>>{{8, 3}, {6, 4}, {12, 2}, {16, 1}}
+                                             : std::vector<std::pair<int, int>>{{4, 2}, {4, 3}, {8, 1}};
+  return *std::min_element(tiles.begin(), tiles.end(), [&](const auto& a, const auto& b) {
+    return RoundUp(columns, a.second) < RoundUp(columns, b.second);
+  });
+}
+
+Estimate FilterOf(const Facts& f) {
+  Estimate estimate;
+  WinogradSchedule& s = estimate.schedule;
+  const int64_t rows = f.form.out_channels;
+  s.tile = f.tile;
+  const int64_t vectors = Ceil(f.tiles, f.lanes);
+  std::tie(s.mr, s.nv) = vectors <= 4 ? TileFor(vectors, f.cpu) : f.cpu.isa == Isa::kAvx512 ? std::pair(8, 3) : std::pair(4, 2);
+  s.mr = static_cast<int>(std::min<int64_t>(s.mr, rows));
+  const int64_t block = s.nv * f.lanes, blocks = Ceil(f.tiles, block);
+  s.mc = RoundUp(Ceil(rows, Ceil(kTasks, blocks)), s.mr);
+  s.mb = std::min(RoundUp(32, s.mr), s.mc);
+  s.kc = f.form.channels <= 64 ? 32 : 64;
+  s.streaming = f.points * rows * f.form.channels * 4 > f.cpu.l3_bytes / 2;
+  const double points = static_cast<double>(f.points), channels = static_cast<double>(f.form.channels), columns = static_cast<double>(blocks * block);
+  estimate.cycles = f.Cycles(1 / kProducts, points * static_cast<double>(RoundUp(rows, s.mr)) * channels * columns) +
+                    f.Cycles(kTransform, points * channels * f.RunTiles()) + f.Cycles(kTransform, points * static_cast<double>(rows) * columns) +
+                    f.Cycles(kWeights, points * static_cast<double>(rows) * channels);
+  return estimate;
+}
+
+// The sums of a task's channels fill half of the cache.
+Estimate GradientOf(const Facts& f) {
+  Estimate estimate;
+  WinogradSchedule& s = estimate.schedule;
+  const int64_t rows = f.form.channels;
+  s.tile = f.tile;
+  std::tie(s.mr, s.nv) = TileFor(Ceil(f.form.out_channels, f.lanes), f.cpu);
+  s.mr = static_cast<int>(std::min<int64_t>(s.mr, rows));
+  const int64_t row = RoundUp(f.form.out_channels, s.nv * f.lanes);
+  const int64_t fitting = std::max<int64_t>(f.cpu.l2_bytes / 2 / (f.points * row * 4), 1), blocks = Ceil(rows, fitting);
+  s.mc = s.mb = RoundUp(Ceil(rows, blocks), s.mr);
+  s.kc = 32;
+  s.k_split = std::clamp<int64_t>(Ceil(kTasks, Ceil(rows, s.mc)), 1, std::max<int64_t>(f.tiles / (2 * s.kc), 1));
+  const double points = static_cast<double>(f.points), channels = static_cast<double>(RoundUp(rows, s.mr)), columns = static_cast<double>(row);
+  estimate.cycles = f.Cycles(1 / kProducts, points * channels * columns * static_cast<double>(f.tiles)) +
+                    f.Cycles(kTransform, points * static_cast<double>(rows) * f.RunTiles()) +
+                    f.Cycles(kPixelGradient, points * static_cast<double>(f.form.out_channels) * f.RunTiles()) +
+                    f.Cycles(kTransform * static_cast<double>(s.k_split), points * static_cast<double>(rows) * columns);
+  return estimate;
+}
+
+Estimate EstimateOf(const WinogradForm& form, const KernelPlan& plan, int tile, const CpuTarget& cpu) {
+  const Facts facts(form, plan, tile, cpu);
+  return form.gradient ? GradientOf(facts) : FilterOf(facts);
+}
+
+}  // namespace
+
+std::string ValidateWinograd(const WinogradSchedule& s, const KernelPlan& plan, const CpuTarget& cpu) {
+  const auto form = WinogradForm::Of(plan);
+  if (!form) return "the contraction is no convolution of stride 1 with a square kernel";
+  if ((s.tile != 2 && s.tile != 4) || (s.tile + form->taps - 1 != 4 && s.tile + form->taps - 1 != 6)) return "there are no such transforms";
+  if (s.mr < 1 || s.nv < 1 || TileRegisters(s.mr, s.nv) > cpu.vector_registers()) return "the register tile needs too many registers";
+  if (s.mc < 1 || s.mb < 1 || s.kc < 1 || s.k_split < 1) return "a block is empty";
+  if (s.mb % s.mr != 0 || s.mc % s.mr != 0) return "a block is no multiple of the tile's rows";
+  if (form->gradient ? s.mb != s.mc : s.k_split != 1) return form->gradient ? "mb is not mc" : "only a gradient splits k";
+  if (form->gradient && s.streaming) return "a gradient transforms no weights";
+  const Facts facts(*form, plan, s.tile, cpu);
+  const int64_t panel = s.nv * facts.lanes, row = RoundUp(form->out_channels, panel);
+  const int64_t largest = form->gradient ? std::max({facts.tiles * row, s.mc * row, s.mc * (s.kc + 2 * facts.lanes), s.k_split * form->channels * row})
+                                         : std::max({form->out_channels * (form->channels + 2 * facts.lanes), form->channels * panel, s.mb * panel});
+  if (largest > kMostBytes / (facts.points * 4)) return "a transformed operand is too large";
+  return "";
+}
+
+std::optional<WinogradSchedule> DefaultWinograd(const KernelPlan& plan, const CpuTarget& cpu) {
+  const auto form = WinogradForm::Of(plan);
+  if (!form) return std::nullopt;
+  const auto& contract = std::get<ContractPlan>(plan.detail);
+  const double multiplies = static_cast<double>(contract.batch) * contract.m * contract.n * contract.k;
+  if (multiplies < kFewestMultiplies) return std::nullopt;
+  std::optional<WinogradSchedule> best;
+  double least = multiplies / (cpu.vector_bytes() / 4) / kProducts;
+  for (int tile : {4, 2}) {
+    const Estimate estimate = EstimateOf(*form, plan, tile, cpu);
+    if (!ValidateWinograd(estimate.schedule, plan, cpu).empty() || estimate.cycles >= least) continue;
+    best = estimate.schedule, least = estimate.cycles;
+  }
+  return best;
+}
+
+std::vector<WinogradSchedule> WinogradSpace(const KernelPlan& plan, const CpuTarget& cpu) {
+  std::vector<WinogradSchedule> space;
+  const auto form = WinogradForm::Of(plan);
+  if (!form) return space;
+  for (int tile : {4, 2}) {
+    const WinogradSchedule first = EstimateOf(*form, plan, tile, cpu).schedule;
+    const auto add = [&](const auto& change) {
+      WinogradSchedule s = first;
+      change(s);
+      if (ValidateWinograd(s, plan, cpu).empty() && std::find(space.begin(), space.end(), s) == space.end()) space.push_back(s);
+    };
+    add([](WinogradSchedule&) {});
+    add([](WinogradSchedule& s) { s.maker = ContractSchedule::Maker::kAsmjit; });
+    for (int64_t rows : {8, 16, 64}) {
+      add([&](WinogradSchedule& s) {
+        s.mb = RoundUp(rows, s.mr);
+        if (form->gradient) s.mc = s.mb;
+      });
+    }
+    for (auto [mr, nv] : {std::pair(12, 2), std::pair(6, 4), std::pair(4, 2), std::pair(6, 2)}) {
+      add([&, mr = mr, nv = nv](WinogradSchedule& s) {
+        s.mr = mr, s.nv = nv, s.mc = RoundUp(first.mc, mr), s.mb = form->gradient ? s.mc : RoundUp(32, mr);
+      });
+    }
+    for (int64_t kc : {16, 48, 64}) {
+      if (form->gradient) add([&](WinogradSchedule& s) { s.kc = kc; });
+    }
+  }
+  return space;
+}
+
+}  // namespace athanor

@@ -1,0 +1,133 @@
+#include "jit/winograd_writer.h"
+
+#include "jit/body_emitter.h"
+#include "jit/prelude_units.h"
+
+namespace athanor {
+namespace {
+
+int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+std::vector<std::string> WinogradNames(std::string_view stem, int count) {
+  std::vector<std::string> names;
+  for (int i = 0; i < count; ++i) names.push_back(fmt::format("{}{}", stem, i));
+  return names;
+}
+
+int64_t Spread(int64_t elements, int lanes) { return elements % 128 == 0 ? elements + lanes : elements; }
+
+WinogradWriter::WinogradWriter(const KernelPlan& plan, const WinogradForm& form, int tile, Prelude* prelude, SourceWriter* out)
+    : plan_(plan), form_(form), tile_(tile), size_(tile + form.taps - 1), lanes_(prelude->lanes()), tiles_x_(Ceil(form.x.out, tile)),
+      tiles_y_(Ceil(form.y.out, tile)), images_(std::get<ContractPlan>(plan.detail).batch * form.images), prelude_(prelude), out_(out) {}
+
+std::string WinogradWriter::Value(const Operand& operand, const std::string& element) {
+  const DType memory = plan_.args[operand.arg].dtype;
+  if (memory == DType::kF32) return element;
+  prelude_->Use(Name(memory));
+  return fmt::format("{}_value({})", Name(memory), element);
+}
+
+std::string WinogradWriter::Pixels(const Operand& operand, const std::string& pointer) {
+  const std::string tag(plan_.args[operand.arg].dtype == DType::kF32 ? "f32" : "u16");
+  prelude_->Use("window." + tag);
+  return Value(operand, fmt::format("load_window({}, first, last, v{}{{}})", pointer, tag));
+}
+
+void WinogradWriter::OpenRuns() {
+  out_->Open("for (long p = p0; p < p1;)");
+  out_->Line("const long tx = p % {0}, ty = p / {0} % {1}, image = p / {2};", tiles_x_, tiles_y_, tiles_x_ * tiles_y_);
+  out_->Line("const long run = {0} - tx < p1 - p ? {0} - tx : p1 - p;", tiles_x_);
+}
+
+void WinogradWriter::CloseRuns() {
+  out_->Line("p += run;");
+  out_->Close();
+}
+
+std::string WinogradWriter::ImageOffset() const {
+  std::string text = std::to_string(form_.offset - form_.y.origin * form_.y.stride - form_.x.origin);
+  int64_t below = form_.images;
+  if (form_.images > 1) text += fmt::format(" + image % {} * {}", form_.images, form_.image_stride);
+  for (const Digit& digit : form_.data->map.dim(0)) {
+    text += fmt::format(" + image / {} % {} * {}", below, digit.extent, digit.stride);
+    below *= digit.extent;
+  }
+  return text;
+}
+
+// Down the columns of a row of tiles first, whole vectors of pixels; then across, with the pixels of a tile in different vectors.
+void WinogradWriter::WriteData(const WinogradTransforms::Matrix& transform, int64_t row, int64_t point) {
+  prelude_->Use("interleave");
+  for (const char* helper : {"load", "store"}) prelude_->Use(helper, DType::kF32);
+  out_->Comment(fmt::format("The windows of tiles [p0, p1), {0} x {0} pixels each, as {0} x {0} points.", size_));
+  out_->Open("static __attribute__((noinline)) void transform_data(char* const* args, long c0, long c1, long p0, long p1, float* v)");
+  DeclareArgs(plan_.args, out_);
+  out_->Line("float lines[{}][{}];", size_, (Ceil(tiles_x_, lanes_) * tile_ + 2) * lanes_);
+  out_->Open("for (long c = c0; c < c1; ++c, v += {})", row);
+  OpenRuns();
+  out_->Line("const long left = tx * {0} + {1}, top = ty * {0} + {2};", tile_, form_.x.origin, form_.y.origin);
+  out_->Line("const {}* const from = a{} + {} + c * {} + top * {} + left;", MemoryType(plan_.args[form_.data->arg].dtype), form_.data->arg,
+             ImageOffset(), form_.channel_stride, form_.y.stride);
+  out_->Open("for (long q = 0; q < run * {} + {}; q += {})", tile_, size_ - tile_, lanes_);
+  out_->Line("const long first = -(left + q), last = {} - (left + q);", form_.x.extent);
+  for (int i = 0; i < size_; ++i) {
+    out_->Line("const vf32 d{0} = (unsigned long)(top + {0}) < {1} ? {2} : vf32{{}};", i, form_.y.extent,
+               Pixels(*form_.data, fmt::format("from + {} + q", i * form_.y.stride)));
+  }
+  WriteLinearMap(transform, WinogradNames("d", size_), WinogradNames("t", size_), out_);
+  for (int i = 0; i < size_; ++i) out_->Line("store(lines[{0}] + q, t{0});", i);
+  out_->Close();
+  out_->Open("for (long i = 0; i < {}; ++i)", size_);
+  out_->Open("for (long t = 0; t < run; t += {})", lanes_);
+  out_->Line("const float* const l = lines[i] + t * {};", tile_);
+  out_->Line("float* const to = v + i * {} + (p - p0) + t;", size_ * point);
+  WriteUnzip(size_);
+  WriteLinearMap(transform, WinogradNames("e", size_), WinogradNames("r", size_), out_);
+  for (int j = 0; j < size_; ++j) out_->Line("store(to + {}, r{});", j * point, j);
+  for (int depth = 0; depth < 2; ++depth) out_->Close();
+  CloseRuns();
+  for (int depth = 0; depth < 2; ++depth) out_->Close();
+  out_->Blank();
+}
+
+void WinogradWriter::WriteTwice(const WinogradTransforms::Matrix& matrix, const std::string& load, const std::string& store) {
+  const int rows = static_cast<int>(matrix.size()), columns = static_cast<int>(matrix[0].size());
+  const std::vector<std::string> from = WinogradNames("x", columns), to = WinogradNames("z", rows);
+  out_->Line("vf32 half[{}][{}];", rows, columns);
+  for (bool across : {false, true}) {
+    const char* index = across ? "i" : "j";
+    out_->Line("#pragma clang loop unroll(disable)");
+    out_->Open("for (long {0} = 0; {0} < {1}; ++{0})", index, across ? rows : columns);
+    for (int k = 0; k < columns; ++k) {
+      out_->Line("const vf32 {} = {};", from[k], across ? fmt::format("half[i][{}]", k) : Substitute(load, {{"$i", std::to_string(k)}}));
+    }
+    WriteLinearMap(matrix, from, to, out_);
+    for (int k = 0; k < rows; ++k) {
+      if (across) out_->Line("{}", Substitute(store, {{"$j", std::to_string(k)}, {"$v", to[k]}}));
+      else out_->Line("half[{}][j] = {};", k, to[k]);
+    }
+    out_->Close();
+  }
+}
+
+void WinogradWriter::WriteUnzip(int count) {
+  for (int group = 0; group * tile_ < count; ++group) {
+    const auto at = [&](int part) { return fmt::format("load(l + {})", group * tile_ + part * lanes_); };
+    const int first = group * tile_;
+    if (tile_ == 2) {
+      out_->Line("const vf32 l{0}_0 = {1}, l{0}_1 = {2}, e{3} = even(l{0}_0, l{0}_1), e{4} = odd(l{0}_0, l{0}_1);", group, at(0), at(1), first, first + 1);
+      continue;
+    }
+    out_->Line("const vf32 l{0}_0 = {1}, l{0}_1 = {2}, l{0}_2 = {3}, l{0}_3 = {4};", group, at(0), at(1), at(2), at(3));
+    out_->Line("const vf32 even{0}_0 = even(l{0}_0, l{0}_1), even{0}_1 = even(l{0}_2, l{0}_3);", group);
+    out_->Line("const vf32 odd{0}_0 = odd(l{0}_0, l{0}_1), odd{0}_1 = odd(l{0}_2, l{0}_3);", group);
+    for (int j = 0; j < tile_ && first + j < count; ++j) {
+      const char* parity = j % 2 == 0 ? "even" : "odd";
+      out_->Line("const vf32 e{0} = {1}({2}{3}_0, {2}{3}_1);", first + j, j < 2 ? "even" : "odd", parity, group);
+    }
+  }
+}
+
+}  // namespace athanor
