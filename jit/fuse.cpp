@@ -90,18 +90,22 @@ class Fuser {
     }
   }
 
-  // A sum over a window (a depthwise convolution) of more taps than this is stored where several nodes read it: each would compute it,
-  // all taps written out, in code that takes clang longer to compile than the sum is worth.
+  // What is computed of several windows (a pool, a depthwise convolution) is stored where a contraction reads it, whose vectors run over the
+  // ends of rows, and where several nodes read it and there are more taps than this: each reader would have them all written out, in code
+  // that takes clang longer to compile than the value is worth.
   static constexpr int kMostTaps = 16;
 
   void FindManyWindows() {
     std::vector<int> taps(graph_.nodes().size(), 0);
     for (NodeId n = 0; n < NodeCount(); ++n) {
-      if (!IsInlinable(n)) continue;
-      taps[n] = Kind(n) == OpKind::kWindow;
       for (ValueId v : At(n).inputs) {
-        if (v != kNone && IsInlinable(Producer(v))) taps[n] = std::min(taps[n] + taps[Producer(v)], kMostTaps + 1);
+        const NodeId producer = v == kNone ? kNone : Producer(v);
+        if (!live_[n] || !IsInlinable(producer)) continue;
+        if (Kind(n) == OpKind::kContract && taps[producer] > 1) stored_.insert(Result(producer));
+        taps[n] = std::min(taps[n] + taps[producer], kMostTaps + 1);
       }
+      if (!IsInlinable(n)) continue;
+      taps[n] += Kind(n) == OpKind::kWindow;
       if (taps[n] > kMostTaps && readers_[Result(n)].size() > 1) stored_.insert(Result(n));
     }
   }
