@@ -288,7 +288,7 @@ std::string ValidateAttention(const AttentionSchedule& schedule, const KernelPla
   if (!schedule.pairs) return "";
   if (!Halves(plan)) return "only bf16 operands are taken in pairs";
   if (IsDecode(attention)) return "a few queries, which are bound by memory, are not taken in pairs";
-  if (attention.backward) return "the backward is not written for pairs";
+  if (attention.backward && schedule.block_k % 2 != 0 && schedule.block_k < attention.lk) return "a pair of keys is in two blocks";
   return "";
 }
 
@@ -312,7 +312,7 @@ AttentionSchedule DefaultAttention(const KernelPlan& plan, const CpuTarget& cpu)
     return schedule;
   }
   schedule.block_k = block(attention.lk, 2 * attention.lq, 8);
-  schedule.pairs = wide && cpu.Has("avx512bf16") && Halves(plan) && !attention.backward && !IsDecode(attention);
+  schedule.pairs = wide && cpu.Has("avx512bf16") && Halves(plan);
   return schedule;
 }
 

@@ -62,7 +62,7 @@ std::vector<KernelPlan> PlansOf(const Case& c, const std::string& dtype = "bf16"
       inputs, c.mask.empty() ? "null" : R"("mask")", c.ragged ? R"("lengths")" : "null", c.dropout > 0 ? R"(, "seed", "offset")" : "",
       c.heads != c.kv_heads, c.dropout, c.attrs);
   std::vector<KernelPlan> plans = BuildProgram(Decompose(Gradient(ReadFragment(text, "test")))).kernels;
-  std::erase_if(plans, [](const KernelPlan& plan) { return plan.skeleton != Skeleton::kAttention || std::get<AttentionPlan>(plan.detail).backward; });
+  std::erase_if(plans, [](const KernelPlan& plan) { return plan.skeleton != Skeleton::kAttention; });
   return plans;
 }
 
@@ -143,6 +143,8 @@ TEST(AttentionPairsSchedule, IsForBf16) {
     EXPECT_EQ(reason(plan), "");
     EXPECT_TRUE(std::get<AttentionSchedule>(DefaultSchedule(plan, cpu)).pairs);
     EXPECT_FALSE(std::get<AttentionSchedule>(DefaultSchedule(plan, CpuTarget{})).pairs);
+    EXPECT_EQ(reason(plan, 3).empty(), !std::get<AttentionPlan>(plan.detail).backward);
+    EXPECT_EQ(reason(plan, 9), "");
   }
   for (const char* dtype : {"f32", "f16"}) {
     for (const KernelPlan& plan : PlansOf(c, dtype)) {
