@@ -91,23 +91,24 @@ TEST_P(AttentionPairs, EqualF32) {
     for (const KernelPlan& plan : PlansOf(GetParam())) {
       std::vector<Memory> want = ArgumentsOf(plan);
       TestKernel(GenerateCpp(plan, DefaultSchedule(plan, without), cpu), cpu).Run(&want);
-      AttentionSchedule schedule = std::get<AttentionSchedule>(DefaultSchedule(plan, cpu));
-      schedule.pairs = true;
-      for (const CpuTarget& target : {cpu, without}) {
-        for (int64_t block : {int64_t{128}, int64_t{26}}) {
+      for (bool instruction : {true, false}) {
+        if (instruction && (cpu.isa != Isa::kAvx512 || !cpu.Has("avx512bf16"))) continue;
+        const CpuTarget& target = instruction ? cpu : without;
+        for (int64_t block : {128, 26}) {
+          AttentionSchedule schedule = std::get<AttentionSchedule>(DefaultSchedule(plan, target));
+          if (block != 128 && block >= std::max(schedule.block_q, schedule.block_k)) continue;
           schedule.block_q = std::min(schedule.block_q, block), schedule.block_k = std::min(schedule.block_k, block);
+          schedule.pairs = true;
           const std::string what = fmt::format("{} {} {} {}", Name(cpu.isa), plan.nodes[0], ToString(schedule),
-                                               target.Has("avx512bf16") ? "instruction" : "spelled out");
-          if (const std::string reason = Validate(schedule, plan, target); !reason.empty()) {
-            FAIL() << what << ": " << reason;
-          }
+                                               instruction ? "instruction" : "spelled out");
+          ASSERT_EQ(Validate(schedule, plan, target), "") << what;
           std::vector<Memory> got = ArgumentsOf(plan), again = got;
           TestKernel kernel(GenerateCpp(plan, schedule, target), cpu);
           kernel.Run(&got);
           kernel.Run(&again, 3, true);
           for (size_t i = 0; i < want.size(); ++i) {
             if (!plan.args[i].written) continue;
-            ExpectClose(got[i], want[i], 2e-2, fmt::format("{} arg {}", what, i));
+            ExpectClose(got[i], want[i], 1.2e-2, fmt::format("{} arg {}", what, i));
             EXPECT_TRUE(again[i].SameBytes(got[i])) << what << " arg " << i << ": other bits in pieces";
           }
         }
