@@ -29,9 +29,13 @@ AttentionWriter::AttentionWriter(const KernelPlan& plan, const AttentionSchedule
       prelude_(cpu.isa, lanes_),
       type_(ScalarType(attention_.dtype)),
       vector_(VectorType(attention_.dtype)) {
-  queries_ = RoundUp(attention_.lq, lanes_);
-  // Rows of S^T a power of two apart would share few sets of the cache.
-  if (queries_ * SizeOf(attention_.dtype) % 1024 == 0) queries_ += lanes_;
+  queries_ = ScoreRow(attention_.lq);
+}
+
+int64_t AttentionWriter::ScoreRow(int64_t queries) const {
+  const int64_t row = RoundUp(queries, lanes_);
+  // Rows a power of two apart would share few sets of the cache. Short ones of f32 are better off with less to hold.
+  return row * SizeOf(attention_.dtype) % (pairs() ? 512 : 1024) == 0 ? row + lanes_ : row;
 }
 
 std::string AttentionWriter::Use(const char* helper) {
@@ -81,7 +85,7 @@ struct Heights {
 std::string AttentionWriter::KernelName(const Product& product, int height, int64_t columns) {
   Microkernel kernel;
   kernel.dtype = pairs() ? DType::kBF16 : attention_.dtype;
-  kernel.vdpbf16ps = rounds_in_hardware();
+  kernel.vdpbf16ps = has_bf16_instructions();
   kernel.mr = height;
   kernel.nv = static_cast<int>((columns + lanes_ - 1) / lanes_);
   kernel.a_row = product.a_row, kernel.a_step = product.a_step, kernel.b_step = product.b_step, kernel.c_row = product.c_row;
@@ -189,8 +193,7 @@ std::string AttentionWriter::FirstKey(const std::string& query) const {
 }
 
 std::string AttentionWriter::EndKey(const std::string& query) const {
-  const std::string keys = ragged() ? "live" : std::to_string(attention_.lk);
-  return attention_.right < 0 ? keys : fmt::format("smaller({}, {} + {})", keys, query, attention_.right + 1);
+  return attention_.right < 0 ? Keys() : fmt::format("smaller({}, {} + {})", Keys(), query, attention_.right + 1);
 }
 
 std::string AttentionWriter::FirstQuery(const std::string& key) const {
@@ -269,9 +272,8 @@ void AttentionWriter::DefineLive() {
 }
 
 void AttentionWriter::WriteTransposedPacking(const std::string& name, int64_t row, int64_t rows, int64_t depth, double factor) {
-  for (const char* helper : {"transpose", "load", "store", "splat", "tail"}) {
-    if (helper != std::string_view("tail") || depth % lanes_ != 0) prelude_.Use(helper, packed());
-  }
+  for (const char* helper : {"transpose", "load", "store", "splat"}) prelude_.Use(helper, packed());
+  if (depth % lanes_ != 0) prelude_.Use("tail", packed());
   const std::string_view scalar = ScalarType(packed()), vector = VectorType(packed());
   const auto row_text = [&](int64_t d, int64_t live) {
     const std::string at = fmt::format("x + (i + l) * {} + {}", row, d);
@@ -303,13 +305,16 @@ void AttentionWriter::WriteTransposedPacking(const std::string& name, int64_t ro
 int64_t AttentionWriter::ZippedRow(int64_t extent) const { return RoundUp(extent, lanes_); }
 
 void AttentionWriter::WriteZipping(const std::string& name, int64_t row, int64_t depth) {
-  for (const char* helper : {"load", "store", "tail"}) prelude_.Use(helper, DType::kI32);
+  for (const char* helper : {"load", "store"}) prelude_.Use(helper, DType::kI32);
+  if (depth % lanes_ != 0) prelude_.Use("tail", DType::kI32);
   UseHalves();
   out_.Comment("to[i / 2] = x[i] and x[i + 1] in turns");
   out_.Open("static __attribute__((noinline)) void zip_{}(const int* x, int* to, long rows)", name);
   const auto zip = [&](bool last) {
     ForVectors(depth, [&](int64_t c, int64_t live) {
-      const auto load = [&](int64_t at) { return live ? fmt::format("load_tail(x + {}, {})", at, live) : fmt::format("load(x + {})", at); };
+      const auto load = [&](int64_t at) {
+        return live ? fmt::format("load_tail(x + {}, {})", at, live) : fmt::format("load(x + {})", at);
+      };
       out_.OpenBlock();
       out_.Line("const vi32 low = {}, high = {};", load(c), last ? "vi32{}" : load(row + c));
       out_.Line("store(to + {}, zip_pairs_low(low, high));", 2 * c);
@@ -327,7 +332,7 @@ void AttentionWriter::WriteZipping(const std::string& name, int64_t row, int64_t
   out_.Blank();
 }
 
-void AttentionWriter::UseHalves() { prelude_.Use(rounds_in_hardware() ? "halves_avx512bf16" : "halves"); }
+void AttentionWriter::UseHalves() { prelude_.Use(has_bf16_instructions() ? "halves_avx512bf16" : "halves"); }
 
 void AttentionWriter::WriteRows(const AttentionRows& to, int64_t rows, int64_t extent, const std::string& from, int64_t from_row,
                                 const std::string& factor, const std::string& row_offset, const std::string& head) {

@@ -57,6 +57,7 @@ class AttentionWriter {
 
   // The band of scores in absolute numbers, as C++ text: the first key that a query may see and the one behind the last, the same
   // for the queries that see a key. `key` and `query` are texts.
+  std::string Keys() const { return ragged() ? "live" : std::to_string(attention_.lk); }  // how many a sequence has
   std::string FirstKey(const std::string& query) const;
   std::string EndKey(const std::string& query) const;
   std::string FirstQuery(const std::string& key) const;
@@ -94,7 +95,7 @@ class AttentionWriter {
   // "static void zip_NAME(const int* x, int* to, long rows)": to[i / 2] = rows i and i + 1 of x, of `depth` ints, `row` apart, in
   // turns; behind an odd number of rows the upper half is zero, and so is what lies behind the last column.
   void WriteZipping(const std::string& name, int64_t row, int64_t depth);
-  int64_t ZippedRow(int64_t extent) const;
+  int64_t ZippedRow(int64_t extent) const;  // ints from one pair of rows to the next, whose extent is given in bf16
   void UseHalves();  // asks for the prelude's functions on halves
 
   int64_t PlaceScratch(int64_t elements);  // byte offset
@@ -102,7 +103,7 @@ class AttentionWriter {
   // What products read: T or, of pairs, ints.
   std::string Packed(int64_t offset) const { return fmt::format("({}*)(scratch + {})", ScalarType(packed()), offset); }
   DType packed() const { return pairs() ? DType::kI32 : attention_.dtype; }
-  bool rounds_in_hardware() const { return cpu_.isa == Isa::kAvx512 && cpu_.Has("avx512bf16"); }
+  bool has_bf16_instructions() const { return cpu_.isa == Isa::kAvx512 && cpu_.Has("avx512bf16"); }
   // A row-wise loop over whole vectors and a masked rest of `extent` elements: body(at, live).
   template <typename F>
   void ForVectors(int64_t extent, const F& body) const {
@@ -128,7 +129,8 @@ class AttentionWriter {
   Prelude prelude_;
   SourceWriter out_;
   std::string type_, vector_;
-  int64_t queries_;  // lq rounded up to whole tiles: the row length of S^T and packed Q
+  int64_t ScoreRow(int64_t queries) const;  // elements from one key's scores to the next's
+  int64_t queries_;  // the row length of S^T and packed Q
   int64_t scratch_bytes_ = 0;
 
  private:

@@ -24,8 +24,7 @@ class ForwardGenerator : AttentionWriter {
         y_("y", plan, attention_.y, attention_.lq, attention_.dv, attention_.dtype),
         block_(std::min(schedule.block_q, attention_.lq)),
         output_row_(RoundUp(attention_.dv, lanes_)) {
-    queries_ = RoundUp(block_, lanes_);
-    if (queries_ * SizeOf(attention_.dtype) % 1024 == 0) queries_ += lanes_;
+    queries_ = ScoreRow(block_);
   }
 
   KernelSource Generate() {
@@ -198,37 +197,33 @@ class ForwardGenerator : AttentionWriter {
     }
   }
 
-  // P and its sum, dropped out behind that. Pairs take the place of the scores from the top, which are read before.
+  // P and its sum, dropped out behind that.
   void WriteExponentials(const std::string& at, const std::string& factor) {
-    const AttentionPlan& p = attention_;
-    auto exponential = [&](const std::string& key) {
-      return fmt::format("v_exp2(madd(load({}), splat({}), -base))", key, factor);
+    auto exponential = [&](const std::string& score) {
+      return fmt::format("v_exp2(madd(load({}), splat({}), -base))", score, factor);
     };
-    const std::string next = at + fmt::format(" + {}", queries_);
-    const std::string store = fmt::format("store(weights + c + key / 2 * {}, zip_halves(round_halves(e, next)));", queries_);
-    const std::string pairs_of_keys = "for (long key = low / 2 * 2; key < high; key += 2)";
+    const std::string next = fmt::format("{} + {}", at, queries_);
     out_.Line("#pragma clang loop unroll_count(2)");
-    if (pairs()) UseHalves(), prelude_.Use("store", DType::kI32);
-    if (pairs() && !drops()) {
-      out_.Open(fmt::runtime(pairs_of_keys));
-      out_.Line("const {} e = {}, next = {};", vector_, exponential(at), exponential(next));
-      out_.Line("{}", store);
-      out_.Line("sum += e + next;");
-      out_.Close();
-      return;
-    }
-    const std::string even = pairs() ? " / 2 * 2" : "";
-    out_.Open("for (long key = low{}; key < {}; ++key)", even, pairs() ? "(high + 1) / 2 * 2" : "high");
+    if (pairs() && !drops()) return WritePairs(exponential(at), exponential(next), "sum += e + next;");
+    const bool whole = pairs();
+    out_.Open("for (long key = low{}; key < {}; ++key)", whole ? " / 2 * 2" : "", whole ? "(high + 1) / 2 * 2" : "high");
     out_.Line("const {} e = {};", vector_, exponential(at));
     out_.Line("store({}, e);", at);
     out_.Line("sum += e;");
     out_.Close();
     if (!drops()) return;
-    out_.Line("drop(column, {}, {}, low, high);", DropoutKey(p), DropoutRow(p, "b", "h", "(q0 + c)"));
-    if (!pairs()) return;
-    out_.Open(fmt::runtime(pairs_of_keys));
-    out_.Line("const {} e = load({}), next = load({});", vector_, at, next);
-    out_.Line("{}", store);
+    out_.Line("drop(column, {}, {}, low, high);", DropoutKey(attention_), DropoutRow(attention_, "b", "h", "(q0 + c)"));
+    if (pairs()) WritePairs(fmt::format("load({})", at), fmt::format("load({})", next), "");
+  }
+
+  // P of two keys in one row, in the place of scores further up, which are used up.
+  void WritePairs(const std::string& of_key, const std::string& of_next, const std::string& more) {
+    UseHalves();
+    prelude_.Use("store", DType::kI32);
+    out_.Open("for (long key = low / 2 * 2; key < high; key += 2)");
+    out_.Line("const {} e = {}, next = {};", vector_, of_key, of_next);
+    out_.Line("store(weights + c + key / 2 * {}, zip_halves(round_halves(e, next)));", queries_);
+    if (!more.empty()) out_.Line("{}", more);
     out_.Close();
   }
 
@@ -242,9 +237,6 @@ class ForwardGenerator : AttentionWriter {
       out_.Line("for (long key = {}; key < {}; ++key) store(column + key * {}, {}{{}});", begin, end, queries_, vector_);
     }
   }
-
-  // How many keys the sequence has.
-  std::string Keys() const { return ragged() ? "live" : std::to_string(attention_.lk); }
 
   AttentionRows q_, k_, v_, y_;
   int64_t block_, output_row_;

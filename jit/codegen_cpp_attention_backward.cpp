@@ -103,7 +103,7 @@ class BackwardGenerator : AttentionWriter {
     DefineLive();
     k_.DefineInput("b", kv, Scratch(copies_[1]), &prelude_, &out_);
     v_.DefineInput("b", kv, Scratch(copies_[2]), &prelude_, &out_);
-    if (pairs()) out_.Line("zip_k(k, {}, {});", Packed(zipped_k_), ragged() ? "live" : std::to_string(p.lk));
+    if (pairs()) out_.Line("zip_k(k, {}, {});", Packed(zipped_k_), Keys());
     DefineGradient(dk_, "to_dk", kv);
     DefineGradient(dv_, "to_dv", kv);
     if (grouped) out_.Open("for (long h = kv * {0}; h < kv * {0} + {0}; ++h)", p.group());
@@ -358,7 +358,8 @@ class BackwardGenerator : AttentionWriter {
     const bool all = !banded() || ragged() || p.dmask.arg >= 0;
     const std::string begin = fmt::format("larger(0, low - {})", kTallestTile), end = fmt::format("high + {}", kTallestTile);
     if (!pairs()) return {all ? "0" : begin, all ? std::to_string(keys) : end};
-    return {all || p.left < 0 ? "0" : begin + " / 2 * 2", all ? std::to_string(RoundUp(keys, 2)) : fmt::format("({} + 1) / 2 * 2", end)};
+    return {all || p.left < 0 ? "0" : begin + " / 2 * 2",
+            all ? std::to_string(RoundUp(keys, 2)) : fmt::format("({} + 1) / 2 * 2", end)};
   }
 
   // Zeros in those that are outside the band.
@@ -376,12 +377,14 @@ class BackwardGenerator : AttentionWriter {
     zero("high", end);
   }
 
-  // bf16 takes the place of values to the left of it, which are used up.
+  // P and dS to bf16, which takes the place of values further left, which are used up.
   void WriteRounding(int64_t keys, const std::string& at) {
     UseHalves();
     prelude_.Use("store", DType::kI32);
     const auto [begin, end] = KeysReached(keys);
-    const auto both = [&](const char* values) { return fmt::format("round_halves(load({0} + {1}), load({0} + {1} + {2}))", values, at, queries_); };
+    const auto both = [&](const char* values) {
+      return fmt::format("round_halves(load({0} + {1}), load({0} + {1} + {2}))", values, at, queries_);
+    };
     out_.Open("for (long key = {}; key < {}; key += 2)", begin, end);
     out_.Line("const vu16x2 weights = {}, gradients = {};", both("p"), both("ds"));
     for (const char* name : {"p", "ds"}) {

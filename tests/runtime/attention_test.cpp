@@ -240,8 +240,10 @@ TEST(Attention, RandomForms) {
     ASSERT_EQ(std::sscanf(range, "%u-%u", &first, &last), 2);
   }
   for (uint32_t seed = first; seed <= last && !testing::Test::HasFailure(); ++seed) {
-    const Case c = RandomCase(seed);
+    Case c = RandomCase(seed);
     const char* dtype = seed % 4 == 0 ? "f64" : seed % 4 == 1 ? "bf16" : "f32";
+    // Summed over keys, the gradient of a mask is zero but for y's rounding.
+    if (seed % 4 == 1 && !c.mask.empty()) c.mask = fmt::format("[{}, {}, {}, {}]", c.batch, c.heads, c.lq, c.lk);
     const Graph graph = Gradient(Attention(c, dtype));
     SCOPED_TRACE(fmt::format("seed {}: {} batch {} heads {}/{} lq {} lk {} d {} dv {} mask {} {} ragged {} dropout {} {}", seed,
                              dtype, c.batch, c.heads, c.kv_heads, c.lq, c.lk, c.d, c.dv, c.mask, c.mask_dtype, c.ragged, c.dropout,
