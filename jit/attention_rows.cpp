@@ -19,8 +19,8 @@ std::string DigitsText(const Digits& digits, const std::string& index) {
 }
 
 AttentionRows::AttentionRows(std::string name, const KernelPlan& plan, const Operand& operand, int64_t rows, int64_t extent,
-                             DType dtype)
-    : name_(std::move(name)), operand_(&operand), rows_(rows), extent_(extent), dtype_(dtype), memory_(dtype) {
+                             DType dtype, bool pairs)
+    : name_(std::move(name)), operand_(&operand), rows_(rows), extent_(extent), dtype_(dtype), memory_(dtype), pairs_(pairs) {
   if (operand.map.rank() != 4) return;  // an operand that this kernel does not have
   memory_ = plan.args[operand.arg].dtype;
   const Digits row = Coalesce(operand.map.dim(2)), element = Coalesce(operand.map.dim(3));
@@ -39,6 +39,7 @@ void AttentionRows::DefineMemory(const std::string& batch, const std::string& he
 
 void AttentionRows::DefineInput(const std::string& batch, const std::string& head, const std::string& scratch, Prelude* prelude,
                                 SourceWriter* out) const {
+  if (pairs_) return DefinePairs(batch, head, scratch, out);
   if (in_place()) return DefineMemory(batch, head, out);
   out->Line("{}* const {} = {};", ScalarType(dtype_), name_, scratch);
   if (!linear_) {
@@ -61,6 +62,27 @@ void AttentionRows::DefineInput(const std::string& batch, const std::string& hea
     }
   }
   out->Close();
+}
+
+void AttentionRows::DefinePairs(const std::string& batch, const std::string& head, const std::string& scratch,
+                                SourceWriter* out) const {
+  if (in_place()) {
+    out->Line("auto* const {} = (const int*)({});", name_, Base(batch, head));
+    return;
+  }
+  out->Line("auto* const {} = (int*)({});", name_, scratch);
+  out->Open("for (long i = 0; i < {}; ++i)", rows_);
+  out->Line("auto* const row = (unsigned short*)({} + i * {});", name_, stride());
+  out->Line("for (long j = 0; j < {}; ++j) row[j] = {};", extent_, Place(batch, head, "i", "j"));
+  if (extent_ % 2 != 0) out->Line("row[{}] = 0;", extent_);
+  out->Close();
+}
+
+std::string AttentionRows::Values(const std::string& i, int64_t j, int64_t live, Prelude* prelude) const {
+  const std::string row = fmt::format("{} + {} * {}", name_, i, stride());
+  if (pairs_) return Load(fmt::format("(const unsigned short*)({}) + {}", row, j), live, prelude);
+  prelude->Use(live ? "tail" : "load", dtype_);
+  return live ? fmt::format("load_tail({} + {}, {})", row, j, live) : fmt::format("load({} + {})", row, j);
 }
 
 std::string AttentionRows::Load(const std::string& pointer, int64_t live, Prelude* prelude) const {

@@ -29,9 +29,13 @@ AttentionWriter::AttentionWriter(const KernelPlan& plan, const AttentionSchedule
       prelude_(cpu.isa, lanes_),
       type_(ScalarType(attention_.dtype)),
       vector_(VectorType(attention_.dtype)) {
-  queries_ = RoundUp(attention_.lq, lanes_);
-  // Rows of S^T a power of two apart would share few sets of the cache.
-  if (queries_ * SizeOf(attention_.dtype) % 1024 == 0) queries_ += lanes_;
+  queries_ = ScoreRow(attention_.lq);
+}
+
+int64_t AttentionWriter::ScoreRow(int64_t queries) const {
+  const int64_t row = RoundUp(queries, lanes_);
+  // Rows a power of two apart would share few sets of the cache. Short ones of f32 are better off with less to hold.
+  return row * SizeOf(attention_.dtype) % (pairs() ? 512 : 1024) == 0 ? row + lanes_ : row;
 }
 
 std::string AttentionWriter::Use(const char* helper) {
@@ -80,7 +84,8 @@ struct Heights {
 
 std::string AttentionWriter::KernelName(const Product& product, int height, int64_t columns) {
   Microkernel kernel;
-  kernel.dtype = attention_.dtype;
+  kernel.dtype = pairs() ? DType::kBF16 : attention_.dtype;
+  kernel.vdpbf16ps = has_bf16_instructions();
   kernel.mr = height;
   kernel.nv = static_cast<int>((columns + lanes_ - 1) / lanes_);
   kernel.a_row = product.a_row, kernel.a_step = product.a_step, kernel.b_step = product.b_step, kernel.c_row = product.c_row;
@@ -188,8 +193,7 @@ std::string AttentionWriter::FirstKey(const std::string& query) const {
 }
 
 std::string AttentionWriter::EndKey(const std::string& query) const {
-  const std::string keys = ragged() ? "live" : std::to_string(attention_.lk);
-  return attention_.right < 0 ? keys : fmt::format("smaller({}, {} + {})", keys, query, attention_.right + 1);
+  return attention_.right < 0 ? Keys() : fmt::format("smaller({}, {} + {})", Keys(), query, attention_.right + 1);
 }
 
 std::string AttentionWriter::FirstQuery(const std::string& key) const {
@@ -268,19 +272,24 @@ void AttentionWriter::DefineLive() {
 }
 
 void AttentionWriter::WriteTransposedPacking(const std::string& name, int64_t row, int64_t rows, int64_t depth, double factor) {
-  for (const char* helper : {"transpose", "load", "store", "splat"}) Use(helper);
+  for (const char* helper : {"transpose", "load", "store", "splat"}) prelude_.Use(helper, packed());
+  if (depth % lanes_ != 0) prelude_.Use("tail", packed());
+  const std::string_view scalar = ScalarType(packed()), vector = VectorType(packed());
+  const auto row_text = [&](int64_t d, int64_t live) {
+    const std::string at = fmt::format("x + (i + l) * {} + {}", row, d);
+    return live ? fmt::format("load_tail({}, {})", at, live) : fmt::format("load({})", at);
+  };
   out_.Comment(fmt::format("to[d][i] = {}x[i][d]", factor == 1 ? "" : "factor * "));
-  out_.Open("static __attribute__((noinline)) void pack_{}(const {}* x, {}* to)", name, type_, type_);
+  out_.Open("static __attribute__((noinline)) void pack_{}(const {}* x, {}* to)", name, scalar, scalar);
   out_.Open("for (long i = 0; i < {}; i += {})", rows, lanes_);
   ForVectors(depth, [&](int64_t d, int64_t live) {
     out_.OpenBlock();
-    out_.Line("{} r[{}];", vector_, lanes_);
+    out_.Line("{} r[{}];", vector, lanes_);
     if (rows % lanes_ == 0) {
       out_.Line("#pragma clang loop unroll(full)");
-      out_.Line("for (int l = 0; l < {}; ++l) r[l] = {};", lanes_, LoadText(fmt::format("x + (i + l) * {} + {}", row, d), live));
+      out_.Line("for (int l = 0; l < {}; ++l) r[l] = {};", lanes_, row_text(d, live));
     } else {
-      out_.Line("for (int l = 0; l < {}; ++l) r[l] = i + l < {} ? {} : {}{{}};", lanes_, rows,
-                LoadText(fmt::format("x + (i + l) * {} + {}", row, d), live), vector_);
+      out_.Line("for (int l = 0; l < {}; ++l) r[l] = i + l < {} ? {} : {}{{}};", lanes_, rows, row_text(d, live), vector);
     }
     out_.Line("transpose(r);");
     out_.Line("#pragma clang loop unroll(full)");
@@ -292,6 +301,38 @@ void AttentionWriter::WriteTransposedPacking(const std::string& name, int64_t ro
   out_.Close();
   out_.Blank();
 }
+
+int64_t AttentionWriter::ZippedRow(int64_t extent) const { return RoundUp(extent, lanes_); }
+
+void AttentionWriter::WriteZipping(const std::string& name, int64_t row, int64_t depth) {
+  for (const char* helper : {"load", "store"}) prelude_.Use(helper, DType::kI32);
+  if (depth % lanes_ != 0) prelude_.Use("tail", DType::kI32);
+  UseHalves();
+  out_.Comment("to[i / 2] = x[i] and x[i + 1] in turns");
+  out_.Open("static __attribute__((noinline)) void zip_{}(const int* x, int* to, long rows)", name);
+  const auto zip = [&](bool last) {
+    ForVectors(depth, [&](int64_t c, int64_t live) {
+      const auto load = [&](int64_t at) {
+        return live ? fmt::format("load_tail(x + {}, {})", at, live) : fmt::format("load(x + {})", at);
+      };
+      out_.OpenBlock();
+      out_.Line("const vi32 low = {}, high = {};", load(c), last ? "vi32{}" : load(row + c));
+      out_.Line("store(to + {}, zip_pairs_low(low, high));", 2 * c);
+      if (2 * c + lanes_ < 2 * depth) out_.Line("store(to + {}, zip_pairs_high(low, high));", 2 * c + lanes_);
+      out_.Close();
+    });
+  };
+  out_.Open("for (; rows >= 2; rows -= 2, x += {}, to += {})", 2 * row, ZippedRow(2 * depth));
+  zip(false);
+  out_.Close();
+  out_.Open("if (rows > 0)");
+  zip(true);
+  out_.Close();
+  out_.Close();
+  out_.Blank();
+}
+
+void AttentionWriter::UseHalves() { prelude_.Use(has_bf16_instructions() ? "halves_avx512bf16" : "halves"); }
 
 void AttentionWriter::WriteRows(const AttentionRows& to, int64_t rows, int64_t extent, const std::string& from, int64_t from_row,
                                 const std::string& factor, const std::string& row_offset, const std::string& head) {

@@ -21,6 +21,9 @@ namespace athanor {
 // Scores are kept transposed, S^T[key][query], so that the softmax statistics of a query are lanes: no sum across a vector is
 // ever taken. Queries (and dO in the backward) are the only operands that are transposed; K, V, Q and dO are read in place as
 // the row operand of the other products, and P^T and dS^T serve as the broadcast operand in either direction.
+//
+// With `pairs` of a schedule, products take bf16 in pairs of steps, as ints: rows in pairs along their extent are what memory holds,
+// pairs of rows are zipped beforehand, and P^T and dS^T are rounded behind the softmax, in pairs along the direction summed over.
 class AttentionWriter {
  public:
   AttentionWriter(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu);
@@ -54,10 +57,16 @@ class AttentionWriter {
 
   // The band of scores in absolute numbers, as C++ text: the first key that a query may see and the one behind the last, the same
   // for the queries that see a key. `key` and `query` are texts.
+  std::string Keys() const { return ragged() ? "live" : std::to_string(attention_.lk); }  // how many a sequence has
   std::string FirstKey(const std::string& query) const;
   std::string EndKey(const std::string& query) const;
   std::string FirstQuery(const std::string& key) const;
   std::string EndQuery(const std::string& key) const;
+  bool pairs() const { return schedule_.pairs; }
+  // Steps of a product as elements: a number, and the bounds of a range as C++ text, none of which is negative.
+  int64_t Steps(int64_t steps) const { return pairs() ? (steps + 1) / 2 : steps; }
+  std::string FirstStep(const std::string& begin) const { return pairs() ? fmt::format("({}) / 2", begin) : begin; }
+  std::string EndStep(const std::string& end) const { return pairs() ? fmt::format("({} + 1) / 2", end) : end; }
   bool drops() const { return attention_.dropout_p > 0; }
   bool ragged() const { return attention_.lengths.arg >= 0; }
   bool banded() const { return attention_.left >= 0 || attention_.right >= 0 || ragged(); }
@@ -80,11 +89,21 @@ class AttentionWriter {
   void DefineLive();  // `live`, how many keys sequence b has
 
   // "static void pack_NAME(const T* x, T* to)": to[d][i] = x[i][d] * factor for `rows` rows of `depth` elements, `row` apart;
-  // rows past the last are zero.
+  // rows past the last are zero. Of pairs, elements are ints and the factor is 1.
   void WriteTransposedPacking(const std::string& name, int64_t row, int64_t rows, int64_t depth, double factor);
+
+  // "static void zip_NAME(const int* x, int* to, long rows)": to[i / 2] = rows i and i + 1 of x, of `depth` ints, `row` apart, in
+  // turns; behind an odd number of rows the upper half is zero, and so is what lies behind the last column.
+  void WriteZipping(const std::string& name, int64_t row, int64_t depth);
+  int64_t ZippedRow(int64_t extent) const;  // ints from one pair of rows to the next, whose extent is given in bf16
+  void UseHalves();  // asks for the prelude's functions on halves
 
   int64_t PlaceScratch(int64_t elements);  // byte offset
   std::string Scratch(int64_t offset) const { return fmt::format("({}*)(scratch + {})", type_, offset); }
+  // What products read: T or, of pairs, ints.
+  std::string Packed(int64_t offset) const { return fmt::format("({}*)(scratch + {})", ScalarType(packed()), offset); }
+  DType packed() const { return pairs() ? DType::kI32 : attention_.dtype; }
+  bool has_bf16_instructions() const { return cpu_.isa == Isa::kAvx512 && cpu_.Has("avx512bf16"); }
   // A row-wise loop over whole vectors and a masked rest of `extent` elements: body(at, live).
   template <typename F>
   void ForVectors(int64_t extent, const F& body) const {
@@ -110,7 +129,8 @@ class AttentionWriter {
   Prelude prelude_;
   SourceWriter out_;
   std::string type_, vector_;
-  int64_t queries_;  // lq rounded up to whole tiles: the row length of S^T and packed Q
+  int64_t ScoreRow(int64_t queries) const;  // elements from one key's scores to the next's
+  int64_t queries_;  // the row length of S^T and packed Q
   int64_t scratch_bytes_ = 0;
 
  private:

@@ -18,26 +18,27 @@ class ForwardGenerator : AttentionWriter {
  public:
   ForwardGenerator(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu)
       : AttentionWriter(plan, schedule, cpu),
-        q_("q", plan, attention_.q, attention_.lq, attention_.d, attention_.dtype),
-        k_("k", plan, attention_.k, attention_.lk, attention_.d, attention_.dtype),
-        v_("v", plan, attention_.v, attention_.lk, attention_.dv, attention_.dtype),
+        q_("q", plan, attention_.q, attention_.lq, attention_.d, attention_.dtype, pairs()),
+        k_("k", plan, attention_.k, attention_.lk, attention_.d, attention_.dtype, pairs()),
+        v_("v", plan, attention_.v, attention_.lk, attention_.dv, attention_.dtype, pairs()),
         y_("y", plan, attention_.y, attention_.lq, attention_.dv, attention_.dtype),
         block_(std::min(schedule.block_q, attention_.lq)),
         output_row_(RoundUp(attention_.dv, lanes_)) {
-    queries_ = RoundUp(block_, lanes_);
-    if (queries_ * SizeOf(attention_.dtype) % 1024 == 0) queries_ += lanes_;
+    queries_ = ScoreRow(block_);
   }
 
   KernelSource Generate() {
     const AttentionPlan& p = attention_;
     if (p.batch * p.heads * p.lq * p.dv == 0) return Finish({});
     copies_ = {PlaceScratch(q_.scratch_elements()), PlaceScratch(k_.scratch_elements()), PlaceScratch(v_.scratch_elements())};
-    packed_q_ = PlaceScratch(p.d * queries_);
+    packed_q_ = PlaceScratch(Steps(p.d) * queries_);
+    if (pairs()) zipped_v_ = PlaceScratch(Steps(p.lk) * ZippedRow(p.dv));
     scores_ = PlaceScratch((p.lk + kTallestTile) * queries_);
     output_ = PlaceScratch(RoundUp(block_, kTallestTile) * output_row_);
     inverse_ = PlaceScratch(queries_);
     const int64_t blocks = (p.lq + block_ - 1) / block_, rest = p.lq % block_;
     WriteHelpers();
+    if (pairs()) WriteZipping("v", v_.stride(), Steps(p.dv));
     WriteBlock(block_, "block");
     if (rest != 0) WriteBlock(rest, "last_block");
     out_.Open("extern \"C\" void attention(char* const* args, long begin, long end, char* scratch)");
@@ -59,7 +60,7 @@ class ForwardGenerator : AttentionWriter {
     if (ahead) scores.ahead = {Next(k_), Next(v_)}, values.ahead = {Next(q_)};
     Prepare(scores);
     Prepare(values);
-    WriteTransposedPacking("q_" + name, q_.stride(), rows, p.d, QueryFactor());
+    WriteTransposedPacking("q_" + name, q_.stride(), rows, Steps(p.d), QueryFactor());
     out_.Comment(fmt::format("{} queries of one head, from q0 on.", rows));
     out_.Open("static __attribute__((noinline)) void {}(char* const* args, long b, long h, long q0, char* scratch)", name);
     DeclareArgs(plan_.args, &out_);
@@ -71,8 +72,10 @@ class ForwardGenerator : AttentionWriter {
     if (y_.linear()) y_.DefineMemory("b", "h", &out_);
     if (ahead) DefineNext(kv);
     out_.Line("{0}* const s = {1};", type_, Scratch(scores_));
+    if (pairs()) out_.Line("int* const weights = (int*)s;");
     out_.Line("{0}* const inverse = {1};", type_, Scratch(inverse_));
-    out_.Line("pack_q_{}(q + q0 * {}, {});", name, q_.stride(), Scratch(packed_q_));
+    out_.Line("pack_q_{}(q + q0 * {}, {});", name, q_.stride(), Packed(packed_q_));
+    if (pairs()) out_.Line("zip_v(v, {}, {});", Packed(zipped_v_), Keys());
     out_.Comment("S^T = K Q^T");
     Write(scores);
     WriteSoftmax(rows);
@@ -115,8 +118,8 @@ class ForwardGenerator : AttentionWriter {
                     .a_step = 1,
                     .b_step = queries_,
                     .c_row = queries_};
-    product.a = "k", product.b = Scratch(packed_q_), product.c = "s";
-    product.steps = std::to_string(attention_.d), product.first = "1";
+    product.a = "k", product.b = Packed(packed_q_), product.c = "s";
+    product.steps = std::to_string(Steps(attention_.d)), product.first = "1";
     if (ragged()) product.condition = "i < live";
     if (attention_.left >= 0 || attention_.right >= 0) {
       product.column_from = fmt::format("larger(0, {} - q0)", FirstQuery("i"));
@@ -133,12 +136,12 @@ class ForwardGenerator : AttentionWriter {
                     .nv = nv,
                     .a_row = 1,
                     .a_step = queries_,
-                    .b_step = v_.stride(),
+                    .b_step = pairs() ? ZippedRow(attention_.dv) : v_.stride(),
                     .c_row = output_row_,
                     .mask_b = true};
-    product.a = "s", product.b = "v", product.c = Scratch(output_);
-    product.steps = std::to_string(attention_.lk), product.first = "1";
-    if (banded()) product.from = FirstKey("q0 + i"), product.to = EndKey("q0 + last");
+    product.a = pairs() ? "weights" : "s", product.b = pairs() ? Packed(zipped_v_) : "v", product.c = Scratch(output_);
+    product.steps = std::to_string(Steps(attention_.lk)), product.first = "1";
+    if (banded()) product.from = FirstStep(FirstKey("q0 + i")), product.to = EndStep(EndKey("q0 + last"));
     return product;
   }
 
@@ -167,25 +170,15 @@ class ForwardGenerator : AttentionWriter {
       }
       out_.Line("top = x > top ? x : top;");
     });
+    if (pairs()) WriteEdges(at, lowest);
     const std::string base = fmt::format("top * {}", factor);
     out_.Line("const {} base = {};", vector_,
               may_see_nothing() ? fmt::format("top == {} ? {}{{}} : {}", lowest, vector_, base) : base);
     out_.Line("{} sum = {{}};", vector_);
-    out_.Line("#pragma clang loop unroll_count(2)");
-    out_.Open("for (long key = low; key < high; ++key)");
-    out_.Line("const {} e = v_exp2(madd(load({}), splat({}), -base));", vector_, at, factor);
-    out_.Line("store({}, e);", at);
-    out_.Line("sum += e;");
-    out_.Close();
-    if (drops()) {
-      out_.Line("drop(column, {}, {}, low, high);", DropoutKey(p), DropoutRow(p, "b", "h", "(q0 + c)"));
-    }
+    WriteExponentials(at, factor);
     if (banded()) out_.Comment("Tiles of P V reach past the band.");
-    if (p.left >= 0)
-      out_.Line("for (long key = larger(0, low - {}); key < low; ++key) store({}, {}{{}});", kTallestTile, at, vector_);
-    if (p.right >= 0 || ragged()) {
-      out_.Line("for (long key = high; key < high + {}; ++key) store({}, {}{{}});", kTallestTile, at, vector_);
-    }
+    if (p.left >= 0) WriteZeros(fmt::format("larger(0, low - {})", kTallestTile), "low");
+    if (p.right >= 0 || ragged()) WriteZeros("high", fmt::format("high + {}", kTallestTile));
     const std::string inverse = may_see_nothing() ? fmt::format("sum == {0}{{}} ? {0}{{}} : 1 / sum", vector_) : "1 / sum";
     out_.Line("store(inverse + c, {});", inverse);
     if (p.lse.arg >= 0) {
@@ -196,10 +189,59 @@ class ForwardGenerator : AttentionWriter {
     out_.Close();
   }
 
+  // Keys outside the band that are in a pair with one inside: nothing is seen there.
+  void WriteEdges(const std::string& at, const std::string& lowest) {
+    if (attention_.left >= 0) out_.Line("for (long key = low / 2 * 2; key < low; ++key) store({}, {});", at, lowest);
+    if (banded() || attention_.lk % 2 != 0) {
+      out_.Line("for (long key = high; key % 2 != 0; ++key) store({}, {});", at, lowest);
+    }
+  }
+
+  // P and its sum, dropped out behind that.
+  void WriteExponentials(const std::string& at, const std::string& factor) {
+    auto exponential = [&](const std::string& score) {
+      return fmt::format("v_exp2(madd(load({}), splat({}), -base))", score, factor);
+    };
+    const std::string next = fmt::format("{} + {}", at, queries_);
+    out_.Line("#pragma clang loop unroll_count(2)");
+    if (pairs() && !drops()) return WritePairs(exponential(at), exponential(next), "sum += e + next;");
+    const bool whole = pairs();
+    out_.Open("for (long key = low{}; key < {}; ++key)", whole ? " / 2 * 2" : "", whole ? "(high + 1) / 2 * 2" : "high");
+    out_.Line("const {} e = {};", vector_, exponential(at));
+    out_.Line("store({}, e);", at);
+    out_.Line("sum += e;");
+    out_.Close();
+    if (!drops()) return;
+    out_.Line("drop(column, {}, {}, low, high);", DropoutKey(attention_), DropoutRow(attention_, "b", "h", "(q0 + c)"));
+    if (pairs()) WritePairs(fmt::format("load({})", at), fmt::format("load({})", next), "");
+  }
+
+  // P of two keys in one row, in the place of scores further up, which are used up.
+  void WritePairs(const std::string& of_key, const std::string& of_next, const std::string& more) {
+    UseHalves();
+    prelude_.Use("store", DType::kI32);
+    out_.Open("for (long key = low / 2 * 2; key < high; key += 2)");
+    out_.Line("const {} e = {}, next = {};", vector_, of_key, of_next);
+    out_.Line("store(weights + c + key / 2 * {}, zip_halves(round_halves(e, next)));", queries_);
+    if (!more.empty()) out_.Line("{}", more);
+    out_.Close();
+  }
+
+  // P of keys [begin, end), of pairs those that are in no pair with a key of the band.
+  void WriteZeros(const std::string& begin, const std::string& end) {
+    if (pairs()) {
+      const bool above = begin == "high";
+      out_.Line("for (long key = {}; key < {}; key += 2) store(weights + c + key / 2 * {}, vi32{{}});",
+                above ? "(high + 1) / 2 * 2" : begin + " / 2 * 2", above ? end : "low / 2 * 2", queries_);
+    } else {
+      out_.Line("for (long key = {}; key < {}; ++key) store(column + key * {}, {}{{}});", begin, end, queries_, vector_);
+    }
+  }
+
   AttentionRows q_, k_, v_, y_;
   int64_t block_, output_row_;
   std::vector<int64_t> copies_;
-  int64_t packed_q_ = 0, scores_ = 0, output_ = 0, inverse_ = 0;
+  int64_t packed_q_ = 0, zipped_v_ = 0, scores_ = 0, output_ = 0, inverse_ = 0;
 };
 
 }  // namespace
@@ -218,10 +260,27 @@ KernelSource GenerateCppAttention(const KernelPlan& plan, const AttentionSchedul
   return backward ? GenerateCppAttentionBackward(plan, schedule, cpu) : GenerateCppAttentionForward(plan, schedule, cpu);
 }
 
-std::string ValidateAttention(const AttentionSchedule& schedule, const KernelPlan&, const CpuTarget& cpu) {
+namespace {
+
+// Whether all that is multiplied lies in memory as bf16, the queries with no factor to be rounded with.
+bool Halves(const KernelPlan& plan) {
+  const AttentionPlan& p = std::get<AttentionPlan>(plan.detail);
+  auto half = [&](const Operand& operand) { return plan.args[operand.arg].dtype == DType::kBF16; };
+  return p.dtype == DType::kF32 && half(p.q) && half(p.k) && half(p.v) && (!p.backward || half(p.dy)) &&
+         (p.mask.arg >= 0 || p.scale > 0);
+}
+
+}  // namespace
+
+std::string ValidateAttention(const AttentionSchedule& schedule, const KernelPlan& plan, const CpuTarget& cpu) {
+  const AttentionPlan& attention = std::get<AttentionPlan>(plan.detail);
   if (schedule.block_q < 1 || schedule.block_k < 1) return "a block is empty";
   if (schedule.mr < 1 || schedule.mr > kTallestTile || schedule.nv < 1) return "the register tile is empty or too tall";
   if (TileRegisters(schedule.mr, schedule.nv) > cpu.vector_registers()) return "the register tile needs too many registers";
+  if (!schedule.pairs) return "";
+  if (!Halves(plan)) return "only bf16 operands are taken in pairs";
+  if (IsDecode(attention)) return "a few queries, which are bound by memory, are not taken in pairs";
+  if (attention.backward && schedule.block_k % 2 != 0 && schedule.block_k < attention.lk) return "a pair of keys is in two blocks";
   return "";
 }
 
@@ -245,6 +304,7 @@ AttentionSchedule DefaultAttention(const KernelPlan& plan, const CpuTarget& cpu)
     return schedule;
   }
   schedule.block_k = block(attention.lk, 2 * attention.lq, 8);
+  schedule.pairs = wide && cpu.Has("avx512bf16") && Halves(plan);
   return schedule;
 }
 

@@ -20,11 +20,11 @@ class BackwardGenerator : AttentionWriter {
  public:
   BackwardGenerator(const KernelPlan& plan, const AttentionSchedule& schedule, const CpuTarget& cpu)
       : AttentionWriter(plan, schedule, cpu),
-        q_("q", plan, attention_.q, attention_.lq, attention_.d, attention_.dtype),
-        k_("k", plan, attention_.k, attention_.lk, attention_.d, attention_.dtype),
-        v_("v", plan, attention_.v, attention_.lk, attention_.dv, attention_.dtype),
+        q_("q", plan, attention_.q, attention_.lq, attention_.d, attention_.dtype, pairs()),
+        k_("k", plan, attention_.k, attention_.lk, attention_.d, attention_.dtype, pairs()),
+        v_("v", plan, attention_.v, attention_.lk, attention_.dv, attention_.dtype, pairs()),
         y_("y", plan, attention_.y, attention_.lq, attention_.dv, attention_.dtype),
-        dy_("dy", plan, attention_.dy, attention_.lq, attention_.dv, attention_.dtype),
+        dy_("dy", plan, attention_.dy, attention_.lq, attention_.dv, attention_.dtype, pairs()),
         dq_{AttentionRows("dq", plan, attention_.dq, attention_.lq, attention_.d, attention_.dtype), attention_.lq, attention_.d},
         dk_{AttentionRows("dk", plan, attention_.dk, attention_.lk, attention_.d, attention_.dtype), attention_.lk, attention_.d},
         dv_{AttentionRows("dv", plan, attention_.dv_out, attention_.lk, attention_.dv, attention_.dtype), attention_.lk,
@@ -37,10 +37,17 @@ class BackwardGenerator : AttentionWriter {
     for (const AttentionRows* rows : {&q_, &k_, &v_, &y_, &dy_}) {
       copies_.push_back(PlaceScratch(rows == &y_ && y_.linear() ? 0 : rows->scratch_elements()));
     }
-    packed_q_ = PlaceScratch(p.d * queries_);
-    packed_dy_ = PlaceScratch(p.dv * queries_);
-    p_ = PlaceScratch((block_ + kTallestTile) * queries_);
-    ds_ = PlaceScratch((block_ + kTallestTile) * queries_);
+    packed_q_ = PlaceScratch(Steps(p.d) * queries_);
+    packed_dy_ = PlaceScratch(Steps(p.dv) * queries_);
+    const int64_t rows = block_ + kTallestTile + (pairs() ? 1 : 0);
+    p_ = PlaceScratch(rows * queries_);
+    ds_ = PlaceScratch(rows * queries_);
+    if (pairs()) {
+      paired_ = PlaceScratch(Steps(rows) * queries_);
+      zipped_q_ = PlaceScratch(Steps(p.lq) * ZippedRow(p.d));
+      zipped_k_ = PlaceScratch(Steps(p.lk) * ZippedRow(p.d));
+      zipped_dy_ = PlaceScratch(Steps(p.lq) * ZippedRow(p.dv));
+    }
     lse_ = PlaceScratch(queries_);
     delta_ = PlaceScratch(queries_);
     for (Gradient* gradient : {&dq_, &dk_, &dv_}) PlaceGradient(gradient);
@@ -48,8 +55,13 @@ class BackwardGenerator : AttentionWriter {
     WriteHelpers();
     PlanAhead();
     if (!ahead_.empty()) WriteNext();
-    WriteTransposedPacking("q", q_.stride(), p.lq, p.d, QueryFactor());
-    WriteTransposedPacking("dy", dy_.stride(), p.lq, p.dv, 1);
+    WriteTransposedPacking("q", q_.stride(), p.lq, Steps(p.d), QueryFactor());
+    WriteTransposedPacking("dy", dy_.stride(), p.lq, Steps(p.dv), 1);
+    if (pairs()) {
+      WriteZipping("q", q_.stride(), Steps(p.d));
+      WriteZipping("k", k_.stride(), Steps(p.d));
+      WriteZipping("dy", dy_.stride(), Steps(p.dv));
+    }
     WriteBlock(block_, "block");
     if (rest != 0) WriteBlock(rest, "last_block");
     WriteHead(rest);
@@ -91,6 +103,7 @@ class BackwardGenerator : AttentionWriter {
     DefineLive();
     k_.DefineInput("b", kv, Scratch(copies_[1]), &prelude_, &out_);
     v_.DefineInput("b", kv, Scratch(copies_[2]), &prelude_, &out_);
+    if (pairs()) out_.Line("zip_k(k, {}, {});", Packed(zipped_k_), Keys());
     DefineGradient(dk_, "to_dk", kv);
     DefineGradient(dv_, "to_dv", kv);
     if (grouped) out_.Open("for (long h = kv * {0}; h < kv * {0} + {0}; ++h)", p.group());
@@ -113,12 +126,18 @@ class BackwardGenerator : AttentionWriter {
     }
     dy_.DefineInput("b", "h", Scratch(copies_[4]), &prelude_, &out_);
     DefineGradient(dq_, "to_dq", "h");
-    out_.Line("pack_q(q, {});", Scratch(packed_q_));
-    out_.Line("pack_dy(dy, {});", Scratch(packed_dy_));
+    out_.Line("pack_q(q, {});", Packed(packed_q_));
+    out_.Line("pack_dy(dy, {});", Packed(packed_dy_));
+    if (pairs()) {
+      out_.Line("int* const zipped_q = {0}, *const zipped_dy = {1};", Packed(zipped_q_), Packed(zipped_dy_));
+      out_.Line("zip_q(q, zipped_q, {});", p.lq);
+      out_.Line("zip_dy(dy, zipped_dy, {});", p.lq);
+    }
     WriteStatistics();
     if (!ahead_.empty()) DefineNext();
-    std::string call = fmt::format("(scratch, k0, q, k + k0 * {}, v + k0 * {}, dy, to_dq, to_dk + k0 * {}, to_dv + k0 * {}",
-                                   k_.stride(), v_.stride(), dk_.stride, dv_.stride);
+    const char* zipped = pairs() ? "zipped_" : "";
+    std::string call = fmt::format("(scratch, k0, {4}q, k + k0 * {0}, v + k0 * {1}, {4}dy, to_dq, to_dk + k0 * {2}, to_dv + k0 * {3}",
+                                   k_.stride(), v_.stride(), dk_.stride, dv_.stride, zipped);
     if (ragged()) call += ", live";
     if (p.group() > 1) call += fmt::format(", h == kv * {}", p.group());
     if (masked()) call += ", " + HeadAddress(p.mask, "b", "h");
@@ -183,7 +202,7 @@ class BackwardGenerator : AttentionWriter {
     if (may_see_nothing()) out_.Line("if (lse[i] == {}) lse[i] = 0;", LowestLiteral(p.dtype));
     out_.Line("{} total = {{}};", vector_);
     ForVectors(p.dv, [&](int64_t j, int64_t live) {
-      out_.Line("total += {} * {};", LoadText(fmt::format("dy + i * {} + {}", dy_.stride(), j), live), LoadY(j, live));
+      out_.Line("total += {} * {};", dy_.Values("i", j, live, &prelude_), LoadY(j, live));
     });
     out_.Line("delta[i] = sum(total);");
     out_.Close();
@@ -191,15 +210,15 @@ class BackwardGenerator : AttentionWriter {
 
   // y is read once, wherever it lies.
   std::string LoadY(int64_t j, int64_t live) {
-    if (!y_.linear()) return LoadText(fmt::format("y + i * {} + {}", y_.stride(), j), live);
+    if (!y_.linear()) return y_.Values("i", j, live, &prelude_);
     return y_.Load(fmt::format("{} + i * {} + {}", y_.in_place() ? "y" : "y_memory", y_.memory_stride(), j), live, &prelude_);
   }
 
   void WriteBlock(int64_t keys, const std::string& name) {
     Product scores = Transposed(keys, k_.stride(), attention_.d, "k", packed_q_, "p");
     Product products = Transposed(keys, v_.stride(), attention_.dv, "v", packed_dy_, "ds");
-    Product dv = KeyGradient(keys, "p", "dy", dy_.stride(), attention_.dv, "dv", dv_.stride);
-    Product dk = KeyGradient(keys, "ds", "q", q_.stride(), attention_.d, "dk", dk_.stride);
+    Product dv = KeyGradient(keys, pairs() ? "halves_p" : "p", "dy", dy_.stride(), attention_.dv, "dv", dv_.stride);
+    Product dk = KeyGradient(keys, pairs() ? "halves_ds" : "ds", "q", q_.stride(), attention_.d, "dk", dk_.stride);
     Product dq = QueryGradient(keys);
     if (!ahead_.empty()) {
       scores.ahead = {Next(k_), Next(q_)}, products.ahead = {Next(v_), Next(dy_)};
@@ -207,7 +226,8 @@ class BackwardGenerator : AttentionWriter {
     }
     for (const Product* product : {&scores, &products, &dv, &dk, &dq}) Prepare(*product);
     std::string parameters = fmt::format(
-        "char* scratch, long k0, const {0}* q, const {0}* k, const {0}* v, const {0}* dy, {0}* dq, {0}* dk, {0}* dv", type_);
+        "char* scratch, long k0, const {1}* q, const {1}* k, const {1}* v, const {1}* dy, {0}* dq, {0}* dk, {0}* dv", type_,
+        ScalarType(packed()));
     if (ragged()) parameters += ", long live";
     if (attention_.group() > 1) parameters += ", long fresh";
     if (masked()) parameters += fmt::format(", const {}* mask", MemoryType(attention_.mask_dtype));
@@ -219,6 +239,11 @@ class BackwardGenerator : AttentionWriter {
     out_.Open("static __attribute__((noinline)) void {}({})", name, parameters);
     out_.Line("{0}* const p = {1};", type_, Scratch(p_));
     out_.Line("{0}* const ds = {1};", type_, Scratch(ds_));
+    if (pairs()) {
+      out_.Comment("Rounded: row by row in the place of the values, and dS in pairs of keys too");
+      out_.Line("int* const halves_p = (int*)p, *const halves_ds = (int*)ds, *const paired_ds = {};", Packed(paired_));
+      out_.Line("const int* const zipped_k = {} + k0 / 2 * {};", Packed(zipped_k_), ZippedRow(attention_.d));
+    }
     out_.Line("const {0}* const lse = {1};", type_, Scratch(lse_));
     out_.Line("const {0}* const delta = {1};", type_, Scratch(delta_));
     out_.Comment("S^T = K Q^T and dP^T = V dO^T");
@@ -242,8 +267,8 @@ class BackwardGenerator : AttentionWriter {
                     .a_step = 1,
                     .b_step = queries_,
                     .c_row = queries_};
-    product.a = a, product.b = Scratch(packed), product.c = c;
-    product.steps = std::to_string(depth), product.first = "1";
+    product.a = a, product.b = Packed(packed), product.c = c;
+    product.steps = std::to_string(Steps(depth)), product.first = "1";
     if (ragged()) product.condition = "k0 + i < live";
     if (attention_.left >= 0 || attention_.right >= 0) {
       product.column_from = FirstQuery("k0 + i");
@@ -261,12 +286,14 @@ class BackwardGenerator : AttentionWriter {
                     .nv = nv,
                     .a_row = queries_,
                     .a_step = 1,
-                    .b_step = b_step,
+                    .b_step = pairs() ? ZippedRow(depth) : b_step,
                     .c_row = c_row,
                     .mask_b = true};
     product.a = a, product.b = b, product.c = c;
-    product.steps = std::to_string(attention_.lq), product.first = attention_.group() > 1 ? "fresh" : "1";
-    if (attention_.left >= 0 || attention_.right >= 0) product.from = FirstQuery("k0 + i"), product.to = EndQuery("k0 + last");
+    product.steps = std::to_string(Steps(attention_.lq)), product.first = attention_.group() > 1 ? "fresh" : "1";
+    if (attention_.left >= 0 || attention_.right >= 0) {
+      product.from = FirstStep(FirstQuery("k0 + i")), product.to = EndStep(EndQuery("k0 + last"));
+    }
     return product;
   }
 
@@ -278,14 +305,14 @@ class BackwardGenerator : AttentionWriter {
                     .nv = nv,
                     .a_row = 1,
                     .a_step = queries_,
-                    .b_step = k_.stride(),
+                    .b_step = pairs() ? ZippedRow(attention_.d) : k_.stride(),
                     .c_row = dq_.stride,
                     .mask_b = true};
-    product.a = "ds", product.b = "k", product.c = "dq";
-    product.steps = std::to_string(keys), product.first = "k0 == 0";
+    product.a = pairs() ? "paired_ds" : "ds", product.b = pairs() ? "zipped_k" : "k", product.c = "dq";
+    product.steps = std::to_string(Steps(keys)), product.first = "k0 == 0";
     if (banded()) {
-      product.from = attention_.left < 0 ? "0" : fmt::format("bounded({} - k0, 0, {})", FirstKey("i"), keys);
-      product.to = fmt::format("bounded({} - k0, 0, {})", EndKey("last"), keys);
+      product.from = attention_.left < 0 ? "0" : FirstStep(fmt::format("bounded({} - k0, 0, {})", FirstKey("i"), keys));
+      product.to = EndStep(fmt::format("bounded({} - k0, 0, {})", EndKey("last"), keys));
     }
     return product;
   }
@@ -320,15 +347,24 @@ class BackwardGenerator : AttentionWriter {
     }
     WriteMargins(keys, at);
     if (p.dmask.arg >= 0) out_.Line("store_mask_gradient(ds + c, dmask, c, k0, {}, {});", keys, count);
+    if (pairs()) WriteRounding(keys, at);
     out_.Close();
   }
 
-  // Zeros where products reach past the band: the tiles of a diagonal, keys that a sequence does not have, a whole gradient of
-  // the mask.
-  void WriteMargins(int64_t keys, const std::string& at) {
+  // The keys of a vector of queries that products reach: past the band the tiles of a diagonal, all where a sequence does not have
+  // all keys or the gradient of the mask is wanted; of pairs whole ones.
+  std::pair<std::string, std::string> KeysReached(int64_t keys) const {
     const AttentionPlan& p = attention_;
-    if (!banded()) return;
-    const bool all = ragged() || p.dmask.arg >= 0;
+    const bool all = !banded() || ragged() || p.dmask.arg >= 0;
+    const std::string begin = fmt::format("larger(0, low - {})", kTallestTile), end = fmt::format("high + {}", kTallestTile);
+    if (!pairs()) return {all ? "0" : begin, all ? std::to_string(keys) : end};
+    return {all || p.left < 0 ? "0" : begin + " / 2 * 2",
+            all ? std::to_string(RoundUp(keys, 2)) : fmt::format("({} + 1) / 2 * 2", end)};
+  }
+
+  // Zeros in those that are outside the band.
+  void WriteMargins(int64_t keys, const std::string& at) {
+    if (!banded() && (!pairs() || keys % 2 == 0)) return;
     out_.Comment("Products reach past the band.");
     auto zero = [&](const std::string& begin, const std::string& end) {
       out_.Open("for (long key = {}; key < {}; ++key)", begin, end);
@@ -336,8 +372,28 @@ class BackwardGenerator : AttentionWriter {
       out_.Line("store(ds + {}, {}{{}});", at, vector_);
       out_.Close();
     };
-    if (p.left >= 0) zero(all ? "0" : fmt::format("larger(0, low - {})", kTallestTile), "low");
-    zero("high", all ? std::to_string(keys) : fmt::format("high + {}", kTallestTile));
+    const auto [begin, end] = KeysReached(keys);
+    if (attention_.left >= 0) zero(begin, "low");
+    zero("high", end);
+  }
+
+  // P and dS to bf16, which takes the place of values further left, which are used up.
+  void WriteRounding(int64_t keys, const std::string& at) {
+    UseHalves();
+    prelude_.Use("store", DType::kI32);
+    const auto [begin, end] = KeysReached(keys);
+    const auto both = [&](const char* values) {
+      return fmt::format("round_halves(load({0} + {1}), load({0} + {1} + {2}))", values, at, queries_);
+    };
+    out_.Open("for (long key = {}; key < {}; key += 2)", begin, end);
+    out_.Line("const vu16x2 weights = {}, gradients = {};", both("p"), both("ds"));
+    for (const char* name : {"p", "ds"}) {
+      out_.Line("unsigned short* const to_{0} = (unsigned short*)(halves_{0} + key * {1}) + c;", name, queries_);
+    }
+    out_.Line("store_halves(to_p, to_p + {}, weights);", 2 * queries_);
+    out_.Line("store_halves(to_ds, to_ds + {}, gradients);", 2 * queries_);
+    out_.Line("store(paired_ds + key / 2 * {} + c, zip_halves(gradients));", queries_);
+    out_.Close();
   }
 
   AttentionRows q_, k_, v_, y_, dy_;
@@ -346,6 +402,7 @@ class BackwardGenerator : AttentionWriter {
   std::vector<int64_t> copies_;
   std::vector<const AttentionRows*> ahead_;  // all that is read, or none
   int64_t packed_q_ = 0, packed_dy_ = 0, p_ = 0, ds_ = 0, lse_ = 0, delta_ = 0;
+  int64_t zipped_q_ = 0, zipped_k_ = 0, zipped_dy_ = 0, paired_ = 0;
 };
 
 }  // namespace

@@ -24,6 +24,9 @@ namespace athanor {
 //           store_bool..., bf16 and f16: load_bf16, store_f16_tail, ... (as vf32).
 // Pairs     two bf16 in each lane of a vi32, the first below: pair(low, high) of values that are bf16 already, round_pair(low, high);
 //           load_pairs(p) as they lie in memory; dot(c, a, b) = c + the products of both halves, by vdpbf16ps as "dot_avx512bf16".
+// Halves    vu16x2, 2 N bf16: round_halves(a, b), two vectors one behind the other, by the processor's instruction as
+//           "halves_avx512bf16"; zip_halves(h): the lanes of both in pairs; store_halves(p, q, h): each to its own place;
+//           zip_pairs_low(a, b), zip_pairs_high(a, b): two rows of bf16 in turns, the first and the last N pairs.
 // Order     even(a, b), odd(a, b): every second element of two vectors; zip_low(a, b), zip_high(a, b): their elements in turns (vf32).
 // Across    sum(v), max(v): over the lanes, in a fixed order; transpose(r): r[i][j] <-> r[j][i] of N vectors.
 // Random    philox(words, low, high): four vectors of counters become four of random words (ops/philox.h).

@@ -263,6 +263,33 @@ void AppendNarrowUnits(int lanes, std::vector<PreludeUnit>* units) {
                     "typedef __bf16 bf16_halves __attribute__((vector_size(64)));\n"
                     "// c + the products of both halves\n"
                     "INLINE vf32 dot(vf32 c, vi32 a, vi32 b) { return (vf32)__builtin_ia32_dpbf16ps_512(c, (bf16_halves)a, (bf16_halves)b); }\n"});
+  const std::string halves = Substitute(
+      "INLINE vi32 zip_halves(vu16x2 h) { return (vi32)__builtin_shufflevector(h, h, $LOW); }\n"
+      "INLINE vi32 zip_pairs_low(vi32 a, vi32 b) { return (vi32)__builtin_shufflevector((vu16x2)a, (vu16x2)b, $FIRST); }\n"
+      "INLINE vi32 zip_pairs_high(vi32 a, vi32 b) { return (vi32)__builtin_shufflevector((vu16x2)a, (vu16x2)b, $LAST); }\n"
+      "INLINE void store_halves(unsigned short* p, unsigned short* q, vu16x2 h) {\n"
+      "  store(p, __builtin_shufflevector(h, h, $ALL));\n"
+      "  store(q, __builtin_shufflevector(h, h, $REST));\n"
+      "}\n",
+      {{"$LOW", LaneList(2 * lanes, [&](int i) { return std::to_string(i / 2 + i % 2 * lanes); })},
+       {"$FIRST", LaneList(2 * lanes, [&](int i) { return std::to_string(i / 2 + i % 2 * 2 * lanes); })},
+       {"$LAST", LaneList(2 * lanes, [&](int i) { return std::to_string(lanes + i / 2 + i % 2 * 2 * lanes); })},
+       {"$ALL", LaneList(lanes, [](int i) { return std::to_string(i); })},
+       {"$REST", LaneList(lanes, [&](int i) { return std::to_string(lanes + i); })}});
+  const std::string halves_type = fmt::format("typedef unsigned short vu16x2 __attribute__((vector_size({})));\n", 4 * lanes);
+  units->push_back({"halves",
+                    {"bf16"},
+                    halves_type +
+                        fmt::format("INLINE vu16x2 round_halves(vf32 a, vf32 b) {{\n"
+                                    "  return __builtin_shufflevector(bf16_bits(a), bf16_bits(b), {});\n"
+                                    "}}\n",
+                                    LaneList(2 * lanes, [](int i) { return std::to_string(i); })) +
+                        halves});
+  units->push_back({"halves_avx512bf16",
+                    {"bf16"},
+                    halves_type +
+                        "INLINE vu16x2 round_halves(vf32 a, vf32 b) { return (vu16x2)__builtin_ia32_cvtne2ps2bf16_512(b, a); }\n" +
+                        halves});
   units->push_back({"f16",
                     {"load.u16", "store.u16", "tail.u16", "strided.u16"},
                     "typedef _Float16 vf16 __attribute__((vector_size(sizeof(vu16))));\n"

@@ -21,6 +21,9 @@ std::vector<Schedule> AttentionSpace(const AttentionSchedule& first, const CpuTa
       }
     }
   }
+  AttentionSchedule other = first;
+  other.pairs = !first.pairs;
+  space.push_back(other);
   return space;
 }
 
