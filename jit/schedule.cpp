@@ -13,10 +13,7 @@
 namespace athanor {
 namespace {
 
-// Every schedule's name and fields, in the order they are printed: the one list that ToString and ParseSchedule share. A field
-// that is optional is left out where it is zero.
-constexpr bool kOptional = true;
-
+// Every schedule's name and fields, in the order they are printed: the one list that ToString and ParseSchedule share.
 template <typename S, typename Visitor>
 void VisitFields(S& s, Visitor&& visit) {
   using T = std::remove_const_t<S>;
@@ -28,7 +25,7 @@ void VisitFields(S& s, Visitor&& visit) {
     visit("pairs", s.pairs);
   } else if constexpr (std::is_same_v<T, AttentionSchedule>) {
     visit("block_q", s.block_q), visit("block_k", s.block_k), visit("mr", s.mr), visit("nv", s.nv);
-    visit("pairs", s.pairs, kOptional);
+    visit("pairs", s.pairs);
   } else if constexpr (std::is_same_v<T, WinogradSchedule>) {
     visit("tile", s.tile), visit("mr", s.mr), visit("nv", s.nv), visit("mc", s.mc), visit("mb", s.mb), visit("kc", s.kc), visit("k_split", s.k_split);
     visit("maker", s.maker), visit("streaming", s.streaming);
@@ -68,9 +65,8 @@ template <typename S>
 Schedule ParseFields(const std::map<std::string, std::string, std::less<>>& fields, std::string_view text) {
   S schedule;
   size_t known = 0;
-  VisitFields(schedule, [&](std::string_view name, auto& field, bool optional = false) {
+  VisitFields(schedule, [&](std::string_view name, auto& field) {
     const auto found = fields.find(name);
-    if (found == fields.end() && optional) return;
     if (found == fields.end()) Fail("schedule '{}': field '{}' is missing", text, name);
     if (!ParseField(found->second, &field)) Fail("schedule '{}': field '{}' cannot be '{}'", text, name, found->second);
     ++known;
@@ -98,9 +94,7 @@ std::string ToString(const Schedule& schedule) {
   std::string text(kScheduleNames[schedule.index()]);
   std::visit(
       [&](const auto& s) {
-        VisitFields(s, [&](std::string_view name, auto field, bool optional = false) {
-          if (!optional || field != decltype(field){}) text += fmt::format(" {}={}", name, FieldText(field));
-        });
+        VisitFields(s, [&](std::string_view name, auto field) { text += fmt::format(" {}={}", name, FieldText(field)); });
       },
       schedule);
   return text;

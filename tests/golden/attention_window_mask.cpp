@@ -1,5 +1,5 @@
 // attention: attention
-// schedule: attention block_q=16 block_k=24 mr=12 nv=1
+// schedule: attention block_q=16 block_k=24 mr=12 nv=1 pairs=0
 #define INLINE static inline __attribute__((always_inline))
 typedef float vf32 __attribute__((vector_size(64)));
 typedef float vf32_any __attribute__((vector_size(64), aligned(4), may_alias));
