@@ -56,15 +56,16 @@ double UnitOf(DType dtype) {
     case DType::kF64:
       return 0x1p-53;
     case DType::kBF16:
-      return 0x1p-9;
+      return 0x1p-8;
     case DType::kF16:
-      return 0x1p-12;
+      return 0x1p-11;
     default:
       return 0x1p-24;
   }
 }
 
-// Adds what rounding may: to each element by its storage, and by the sums it came of, which are taken in f32 at least.
+// Adds what rounding may: to each element by its storage, and by the sums it came of, which are taken in f32 at least. What is rounded
+// already stays or moves by a whole step: twice the error of rounding.
 class Noise {
  public:
   explicit Noise(int seed) : random_(static_cast<unsigned>(seed)) {}
@@ -74,7 +75,7 @@ class Noise {
     for (HostTensor& output : outputs) {
       const DType dtype = output.desc().dtype;
       if (IsFloat(dtype))
-        Disturb(output, SizeOf(dtype) < 4 ? UnitOf(dtype) : 0, kRoundings * std::min(UnitOf(dtype), UnitOf(DType::kF32)));
+        Disturb(output, SizeOf(dtype) < 4 ? 2 * UnitOf(dtype) : 0, kRoundings * std::min(UnitOf(dtype), UnitOf(DType::kF32)));
     }
   }
 

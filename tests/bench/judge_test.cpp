@@ -62,6 +62,22 @@ TEST_F(AtAKink, TheJumpExcusesNoMoreThanAJump) {
   EXPECT_FALSE(JudgeGradient({INFINITY, 2, 0, 2, 2}).right);
 }
 
+// In bf16 a sum that is rounded already moves by whole steps: a = 1 + 2^-7 is one step from b, so that a - b may be nothing.
+TEST(JudgeTest, StoredResultsMoveByWholeSteps) {
+  const Graph graph = Gradient(ReadFragment(R"({"format": "athanor.fragment/1", "name": "steps",
+      "inputs": [{"name": "x", "dtype": "bf16", "shape": [4], "grad": true}, {"name": "b", "dtype": "bf16", "shape": [4]}],
+      "nodes": [{"op": "mul", "inputs": ["x", 1.0], "outputs": ["a"]}, {"op": "sub", "inputs": ["a", "b"], "outputs": ["d"]},
+                {"op": "relu", "inputs": ["d"], "outputs": ["y"]}], "outputs": ["y"]})",
+                                            "steps"));
+  const std::vector<HostTensor> inputs = {Tensor({1 + 0x1p-7, 2, 3, 4}, DType::kBF16), Tensor({1, 1, 1, 8}, DType::kBF16),
+                                          Tensor({1, 1, 1, 1}, DType::kBF16)};
+  std::vector<HostTensor> results = Interpret(graph, inputs);
+  results[1] = Tensor({0, 1, 1, 0}, DType::kBF16);
+  EXPECT_TRUE(Judge(graph, inputs, results).right);
+  results[1] = Tensor({1, -3, 1, 0}, DType::kBF16);
+  EXPECT_FALSE(Judge(graph, inputs, results).right);
+}
+
 TEST(JudgeTest, SmoothFunctionsHaveNoExcuse) {
   const Graph graph =
       ReadFragment(R"({"format": "athanor.fragment/1", "name": "smooth", "inputs": [{"name": "x", "dtype": "f32", "shape": [2]}],
