@@ -6,12 +6,11 @@
 #include "jit/attention_dropout.h"
 #include "jit/attention_mask.h"
 #include "jit/codegen_cpp.h"
+#include "jit/integer_math.h"
 #include "ops/error.h"
 
 namespace athanor {
 namespace {
-
-int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
 bool SameShape(const Microkernel& a, const Microkernel& b) {
   return a.mr == b.mr && a.nv == b.nv && a.a_row == b.a_row && a.a_step == b.a_step && a.b_step == b.b_step &&

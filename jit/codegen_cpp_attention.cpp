@@ -5,12 +5,11 @@
 #include "jit/attention_mask.h"
 #include "jit/attention_writer.h"
 #include "jit/codegen_cpp.h"
+#include "jit/integer_math.h"
 #include "ops/error.h"
 
 namespace athanor {
 namespace {
-
-int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
 // Flash attention in the sense that scores never leave the cache (Dao et al. 2022); a task owns a block of queries of one head
 // and sees all keys at once, so the softmax needs no rescaling.

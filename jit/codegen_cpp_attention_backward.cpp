@@ -5,11 +5,10 @@
 #include "jit/attention_mask.h"
 #include "jit/attention_writer.h"
 #include "jit/body_emitter.h"
+#include "jit/integer_math.h"
 
 namespace athanor {
 namespace {
-
-int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
 // A task owns one head of K and V: for each head of queries that reads it and each block of keys, P is recomputed from the
 // log-sum-exp, then

@@ -3,11 +3,10 @@
 #include "jit/attention_mask.h"
 #include "jit/attention_writer.h"
 #include "jit/body_emitter.h"
+#include "jit/integer_math.h"
 
 namespace athanor {
 namespace {
-
-int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
 // A few queries against many keys: the time is that of reading K and V once. Keys are split into chunks of a fixed size. In the
 // first phase a task owns a chunk of one head of K and V and does, for all the queries that read it, a softmax of its own, which

@@ -5,6 +5,7 @@
 #include "jit/contract_operand.h"
 #include "jit/contract_packer.h"
 #include "jit/contract_prefetch.h"
+#include "jit/integer_math.h"
 #include "jit/microkernel.h"
 #include "ops/error.h"
 
@@ -13,8 +14,6 @@ namespace {
 
 using Pack = ContractSchedule::Pack;
 
-int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t RoundUp(int64_t a, int64_t b) { return Ceil(a, b) * b; }
 
 // The kernel: a phase that packs what is packed as a whole, the tiles, and with k_split a phase that adds the partial sums.
 // A task of the tiles phase owns mc rows and nc columns (all columns when it packs A itself) of one batch, over one part of k. Panels
@@ -185,8 +184,7 @@ class ContractGenerator {
     const Microkernel kernel = TileKernel(row_tail, column_tail);
     // asmjit's costs the compiler nothing, clang's a good part of a kernel's compile time: that is for where the time goes.
     const bool rare = Share(kernel, row_tail, column_tail) * kRareTiles < 1;
-    if ((rare || schedule_.maker == ContractSchedule::Maker::kAsmjit) && WriteMicrokernelAsmjit(kernel, isa_, &prelude_, &out_)) return;
-    WriteMicrokernelCpp(kernel, &prelude_, &out_);
+    athanor::WriteMicrokernel(kernel, rare || schedule_.maker == ContractSchedule::Maker::kAsmjit, isa_, &prelude_, &out_);
   }
 
   void WriteTiles(KernelSource* source) {

@@ -1,15 +1,13 @@
 #include "jit/body_emitter.h"
 #include "jit/codegen_cpp.h"
 #include "jit/contract_epilogue.h"
+#include "jit/integer_math.h"
 #include "jit/microkernel.h"
 #include "jit/winograd_writer.h"
 #include "ops/error.h"
 
 namespace athanor {
 namespace {
-
-int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t RoundUp(int64_t a, int64_t b) { return Ceil(a, b) * b; }
 
 // The kernel: a phase that transforms the weights into [size * size][rows][channels], then tasks that each own a block of tiles and some
 // rows. A task transforms the windows of its tiles into [size * size][channels][tiles], multiplies point by point, `mb` rows at a time, and
@@ -121,8 +119,7 @@ class WinogradGenerator {
     kernel.nv = schedule_.nv;
     kernel.a_row = weight_row_, kernel.a_step = 1;
     kernel.b_step = block_, kernel.c_row = block_;
-    if (schedule_.maker == ContractSchedule::Maker::kAsmjit && WriteMicrokernelAsmjit(kernel, isa_, &prelude_, &out_)) return;
-    WriteMicrokernelCpp(kernel, &prelude_, &out_);
+    athanor::WriteMicrokernel(kernel, schedule_.maker == ContractSchedule::Maker::kAsmjit, isa_, &prelude_, &out_);
   }
 
   void WriteTiles(KernelSource* source) {

@@ -1,15 +1,13 @@
 #include "jit/body_emitter.h"
 #include "jit/codegen_cpp.h"
 #include "jit/contract_epilogue.h"
+#include "jit/integer_math.h"
 #include "jit/microkernel.h"
 #include "jit/winograd_writer.h"
 #include "ops/error.h"
 
 namespace athanor {
 namespace {
-
-int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t RoundUp(int64_t a, int64_t b) { return Ceil(a, b) * b; }
 
 // The gradient of a convolution's weights. A phase transforms the gradient of the pixels into [size * size][tiles][out channels]. Then each
 // task owns some channels and a part of the tiles: it transforms their windows, `kc` tiles at a time, adds up the products at all points, and
@@ -143,8 +141,7 @@ class WinogradGradientGenerator {
     kernel.nv = schedule_.nv;
     kernel.a_row = data_row_, kernel.a_step = 1;
     kernel.b_step = gradient_row_, kernel.c_row = row_;
-    if (schedule_.maker == ContractSchedule::Maker::kAsmjit && WriteMicrokernelAsmjit(kernel, isa_, &prelude_, &out_)) return;
-    WriteMicrokernelCpp(kernel, &prelude_, &out_);
+    athanor::WriteMicrokernel(kernel, schedule_.maker == ContractSchedule::Maker::kAsmjit, isa_, &prelude_, &out_);
   }
 
   void WriteTiles(KernelSource* source) {

@@ -7,6 +7,7 @@
 #include "jit/codegen_cpp.h"
 #include "jit/contract_operand.h"
 #include "jit/contract_space.h"
+#include "jit/integer_math.h"
 #include "jit/microkernel.h"
 
 namespace athanor {
@@ -14,8 +15,6 @@ namespace {
 
 using Pack = ContractSchedule::Pack;
 
-int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t RoundUp(int64_t a, int64_t b) { return Ceil(a, b) * b; }
 
 constexpr int64_t kTasks = 12;                               // enough for a few cores to end together
 constexpr int64_t kMostRows = 128;                           // of a packed block of A in panels

@@ -38,6 +38,9 @@ void WriteMicrokernelCpp(const Microkernel& kernel, Prelude* prelude, SourceWrit
 // AVX2; false when it does not make this one (a masked tail on AVX2, pairs without vdpbf16ps).
 bool WriteMicrokernelAsmjit(const Microkernel& kernel, Isa isa, Prelude* prelude, SourceWriter* out);
 
+// By the maker that is asked for; what asmjit doesn't make is C++.
+void WriteMicrokernel(const Microkernel& kernel, bool asmjit, Isa isa, Prelude* prelude, SourceWriter* out);
+
 // Registers that the tile takes: accumulators, a row of B and one broadcast of A.
 inline int TileRegisters(int mr, int nv) { return mr * nv + nv + 1; }
 

@@ -2,6 +2,11 @@
 
 namespace athanor {
 
+void WriteMicrokernel(const Microkernel& kernel, bool asmjit, Isa isa, Prelude* prelude, SourceWriter* out) {
+  if (asmjit && WriteMicrokernelAsmjit(kernel, isa, prelude, out)) return;
+  WriteMicrokernelCpp(kernel, prelude, out);
+}
+
 void WriteMicrokernelCpp(const Microkernel& kernel, Prelude* prelude, SourceWriter* out) {
   const bool pairs = kernel.dtype == DType::kBF16;
   const DType loaded = pairs ? DType::kI32 : kernel.dtype;

@@ -1,15 +1,14 @@
 #include <algorithm>
+#include <tuple>
 
 #include "jit/codegen_cpp.h"
 #include "jit/contract_space.h"
+#include "jit/integer_math.h"
 #include "jit/microkernel.h"
 #include "jit/winograd.h"
 
 namespace athanor {
 namespace {
-
-int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t RoundUp(int64_t a, int64_t b) { return Ceil(a, b) * b; }
 
 constexpr int64_t kTasks = 12;                               // enough for a few cores to end together
 constexpr int64_t kFewestMultiplies = int64_t{1} << 22;      // below, a kernel isn't worth its transforms' code

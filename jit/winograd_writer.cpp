@@ -1,15 +1,10 @@
 #include "jit/winograd_writer.h"
 
 #include "jit/body_emitter.h"
+#include "jit/integer_math.h"
 #include "jit/prelude_units.h"
 
 namespace athanor {
-namespace {
-
-int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-}  // namespace
-
 std::vector<std::string> WinogradNames(std::string_view stem, int count) {
   std::vector<std::string> names;
   for (int i = 0; i < count; ++i) names.push_back(fmt::format("{}{}", stem, i));
