@@ -113,7 +113,6 @@ class ContractGenerator {
   }
 
   static constexpr int64_t kCombinedRows = 16;               // of C that one task of the combine phase finishes
-  static constexpr int64_t kRareTiles = 8;                   // one in so many, or fewer
   static constexpr int64_t kFetchSteps = 48;                 // of k: shorter products are over before memory answers
   // Rows of A that one task of the pack phase copies. Windows are read in long runs across the rows.
   int64_t PackRows() const { return a_.windows() ? 256 : 64; }
@@ -173,18 +172,8 @@ class ContractGenerator {
     return kernel;
   }
 
-  // The part of C that tiles like this one make.
-  double Share(const Microkernel& kernel, bool row_tail, bool column_tail) const {
-    const int64_t rows = row_tail ? kernel.mr : m_ / kernel.mr * kernel.mr;
-    const int64_t columns = column_tail ? n_ % panel() : n_ / panel() * panel();
-    return static_cast<double>(rows) / m_ * columns / n_;
-  }
-
   void WriteMicrokernel(bool row_tail, bool column_tail) {
-    const Microkernel kernel = TileKernel(row_tail, column_tail);
-    // asmjit's costs the compiler nothing, clang's a good part of a kernel's compile time: that is for where the time goes.
-    const bool rare = Share(kernel, row_tail, column_tail) * kRareTiles < 1;
-    athanor::WriteMicrokernel(kernel, rare || schedule_.maker == ContractSchedule::Maker::kAsmjit, isa_, &prelude_, &out_);
+    athanor::WriteMicrokernel(TileKernel(row_tail, column_tail), schedule_.maker == ContractSchedule::Maker::kAsmjit, isa_, &prelude_, &out_);
   }
 
   void WriteTiles(KernelSource* source) {

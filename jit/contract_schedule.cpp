@@ -202,8 +202,6 @@ ContractSchedule Complete(const Facts& facts, const CpuTarget& cpu, const Settle
   const bool short_parts = facts.a.panels() && k > 512 * deep && kMostRows * panels * panel * facts.element <= cpu.l2_bytes * 3 / 10;
   s.kc = RoundUp(std::min(k, settled.kc.value_or(deep * (short_parts ? 256 : 1024))), facts.lanes);
   s.unroll = 4;
-  // Where a tile takes all registers, clang, which loads ahead, has to spill an accumulator.
-  if (TileRegisters(s.mr, s.nv) == cpu.vector_registers()) s.maker = ContractSchedule::Maker::kAsmjit;
   if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
   if (facts.a.windows() && facts.a.by_parts()) return WindowsOfA(facts, cpu, s);
 

@@ -300,6 +300,35 @@ void AppendNarrowUnits(int lanes, std::vector<PreludeUnit>* units) {
                         forms("f16", "vf32", "vu16", "unsigned short")});
 }
 
+// The same steps for 4-byte elements that fill two or four blocks, as instructions: each shuffle given to LLVM costs it about 0.2 ms, and kernels hold hundreds.
+std::string TransposeInstructions(const ElementType& type, int lanes) {
+  std::string text = fmt::format("INLINE void transpose(v{} (&r)[{}]) {{\n  v{} ", type.tag, lanes, type.tag);
+  text += LaneList(lanes, [](int i) { return fmt::format("t{}", i); }) + ";\n  asm(";
+  const char* separator = "";
+  // The operands are r, then t.
+  auto instruction = [&](std::string_view name, int to, int a, int b) {
+    text += fmt::format("{}\"{}%{}, %{}, %{}\\n\"", separator, name, b, a, to);
+    separator = "\n      ";
+  };
+  for (int i = 0; i < lanes; ++i) instruction(i % 2 ? "vunpckhps " : "vunpcklps ", lanes + i, i / 2 * 2, i / 2 * 2 + 1);
+  for (int i = 0; i < lanes; ++i) instruction(i % 2 ? "vunpckhpd " : "vunpcklpd ", i, lanes + i / 4 * 4 + i % 4 / 2, lanes + i / 4 * 4 + i % 4 / 2 + 2);
+  if (lanes == 8) {
+    for (int i = 0; i < 8; ++i) instruction(i / 4 ? "vperm2f128 $0x31, " : "vperm2f128 $0x20, ", 8 + i, i % 4, 4 + i % 4);
+  } else {
+    const std::string_view shuffle[] = {"vshuff32x4 $0x88, ", "vshuff32x4 $0xdd, "};
+    for (int c = 0; c < 4; ++c) {
+      for (int i = 0; i < 4; ++i) instruction(shuffle[i % 2], 16 + c * 4 + i, i / 2 * 8 + c, i / 2 * 8 + 4 + c);
+    }
+    for (int i = 0; i < 16; ++i) instruction(shuffle[i / 8], i, 16 + i % 4 * 4 + i / 4 % 2, 16 + i % 4 * 4 + 2 + i / 4 % 2);
+  }
+  // vperm2f128 reaches the first sixteen registers only.
+  const char constraint = lanes == 8 ? 'x' : 'v';
+  text += "\n      : " + LaneList(lanes, [&](int i) { return fmt::format("\"+{}\"(r[{}])", constraint, i); });
+  text += ", " + LaneList(lanes, [&](int i) { return fmt::format("\"=&{}\"(t{})", constraint, i); }) + ");\n";
+  for (int i = 0; lanes == 8 && i < 8; ++i) text += fmt::format("  r[{0}] = t{0};\n", i);
+  return text + "}\n";
+}
+
 // Lanes interleaved within 128-bit blocks first, then the blocks transposed.
 std::string TransposeText(const ElementType& type, int lanes) {
   const int per = 16 / type.bytes, blocks = lanes / per;
@@ -364,7 +393,8 @@ void AppendMemoryUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
   for (const ElementType& type : kElementTypes) {
     const int blocks = lanes * type.bytes / 16;
     if ((type.bytes == 4 || type.bytes == 8) && (blocks == 1 || blocks == 2 || blocks == 4) && lanes * type.bytes <= 64) {
-      units->push_back({fmt::format("transpose.{}", type.tag), {}, TransposeText(type, lanes)});
+      const bool registers = type.bytes == 4 && lanes == (isa == Isa::kAvx512 ? 16 : 8);
+      units->push_back({fmt::format("transpose.{}", type.tag), {}, registers ? TransposeInstructions(type, lanes) : TransposeText(type, lanes)});
     }
   }
 }

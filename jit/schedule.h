@@ -35,7 +35,7 @@ struct ContractSchedule {
   Pack pack_a = Pack::kNone, pack_b = Pack::kPhase;
   int64_t k_split = 1;                                       // parallel partial sums over k, combined in order
   int unroll = 4;                                            // k steps of the micro-kernel's loop
-  Maker maker = Maker::kCpp;
+  Maker maker = Maker::kAsmjit;                              // of the micro-kernels; asmjit's cost clang no time
   bool pairs = false;                                        // bf16 operands stay bf16, packed in pairs of k
   bool operator==(const ContractSchedule&) const = default;
 };
@@ -49,7 +49,7 @@ struct WinogradSchedule {
   // Channels (gradient: tiles) that are added up before the sum joins the others: for precision. Of a gradient a task transforms so many at once.
   int64_t kc = 32;
   int64_t k_split = 1;                                       // gradient: parallel partial sums over the tiles, combined in order
-  ContractSchedule::Maker maker = ContractSchedule::Maker::kCpp;
+  ContractSchedule::Maker maker = ContractSchedule::Maker::kAsmjit;
   bool streaming = false;                                    // transformed weights go past the caches
   bool operator==(const WinogradSchedule&) const = default;
 };

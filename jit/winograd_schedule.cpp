@@ -146,7 +146,7 @@ std::vector<WinogradSchedule> WinogradSpace(const KernelPlan& plan, const CpuTar
       if (ValidateWinograd(s, plan, cpu).empty() && std::find(space.begin(), space.end(), s) == space.end()) space.push_back(s);
     };
     add([](WinogradSchedule&) {});
-    add([](WinogradSchedule& s) { s.maker = ContractSchedule::Maker::kAsmjit; });
+    add([](WinogradSchedule& s) { s.maker = ContractSchedule::Maker::kCpp; });
     for (int64_t rows : {8, 16, 64}) {
       add([&](WinogradSchedule& s) {
         s.mb = RoundUp(rows, s.mr);

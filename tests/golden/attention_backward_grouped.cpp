@@ -22,86 +22,72 @@ INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
 INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
 INLINE vi32 splat(int x) { return vi32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 INLINE void transpose(vf32 (&r)[16]) {
-  vf32 a0 = __builtin_shufflevector(r[0], r[1], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
-  vf32 a1 = __builtin_shufflevector(r[0], r[1], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
-  vf32 a2 = __builtin_shufflevector(r[2], r[3], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
-  vf32 a3 = __builtin_shufflevector(r[2], r[3], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
-  vf32 a4 = __builtin_shufflevector(r[4], r[5], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
-  vf32 a5 = __builtin_shufflevector(r[4], r[5], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
-  vf32 a6 = __builtin_shufflevector(r[6], r[7], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
-  vf32 a7 = __builtin_shufflevector(r[6], r[7], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
-  vf32 a8 = __builtin_shufflevector(r[8], r[9], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
-  vf32 a9 = __builtin_shufflevector(r[8], r[9], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
-  vf32 a10 = __builtin_shufflevector(r[10], r[11], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
-  vf32 a11 = __builtin_shufflevector(r[10], r[11], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
-  vf32 a12 = __builtin_shufflevector(r[12], r[13], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
-  vf32 a13 = __builtin_shufflevector(r[12], r[13], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
-  vf32 a14 = __builtin_shufflevector(r[14], r[15], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
-  vf32 a15 = __builtin_shufflevector(r[14], r[15], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
-  vf32 b0 = __builtin_shufflevector(a0, a2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-  vf32 b1 = __builtin_shufflevector(a0, a2, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  vf32 b2 = __builtin_shufflevector(a1, a3, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-  vf32 b3 = __builtin_shufflevector(a1, a3, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  vf32 b4 = __builtin_shufflevector(a4, a6, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-  vf32 b5 = __builtin_shufflevector(a4, a6, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  vf32 b6 = __builtin_shufflevector(a5, a7, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-  vf32 b7 = __builtin_shufflevector(a5, a7, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  vf32 b8 = __builtin_shufflevector(a8, a10, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-  vf32 b9 = __builtin_shufflevector(a8, a10, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  vf32 b10 = __builtin_shufflevector(a9, a11, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-  vf32 b11 = __builtin_shufflevector(a9, a11, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  vf32 b12 = __builtin_shufflevector(a12, a14, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-  vf32 b13 = __builtin_shufflevector(a12, a14, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  vf32 b14 = __builtin_shufflevector(a13, a15, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-  vf32 b15 = __builtin_shufflevector(a13, a15, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  vf32 p0_0 = __builtin_shufflevector(b0, b4, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 p0_1 = __builtin_shufflevector(b0, b4, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 p0_2 = __builtin_shufflevector(b8, b12, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 p0_3 = __builtin_shufflevector(b8, b12, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 c0 = __builtin_shufflevector(p0_0, p0_2, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 c4 = __builtin_shufflevector(p0_1, p0_3, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 c8 = __builtin_shufflevector(p0_0, p0_2, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 c12 = __builtin_shufflevector(p0_1, p0_3, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 p1_0 = __builtin_shufflevector(b1, b5, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 p1_1 = __builtin_shufflevector(b1, b5, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 p1_2 = __builtin_shufflevector(b9, b13, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 p1_3 = __builtin_shufflevector(b9, b13, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 c1 = __builtin_shufflevector(p1_0, p1_2, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 c5 = __builtin_shufflevector(p1_1, p1_3, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 c9 = __builtin_shufflevector(p1_0, p1_2, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 c13 = __builtin_shufflevector(p1_1, p1_3, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 p2_0 = __builtin_shufflevector(b2, b6, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 p2_1 = __builtin_shufflevector(b2, b6, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 p2_2 = __builtin_shufflevector(b10, b14, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 p2_3 = __builtin_shufflevector(b10, b14, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 c2 = __builtin_shufflevector(p2_0, p2_2, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 c6 = __builtin_shufflevector(p2_1, p2_3, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 c10 = __builtin_shufflevector(p2_0, p2_2, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 c14 = __builtin_shufflevector(p2_1, p2_3, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 p3_0 = __builtin_shufflevector(b3, b7, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 p3_1 = __builtin_shufflevector(b3, b7, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 p3_2 = __builtin_shufflevector(b11, b15, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 p3_3 = __builtin_shufflevector(b11, b15, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 c3 = __builtin_shufflevector(p3_0, p3_2, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 c7 = __builtin_shufflevector(p3_1, p3_3, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-  vf32 c11 = __builtin_shufflevector(p3_0, p3_2, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  vf32 c15 = __builtin_shufflevector(p3_1, p3_3, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  r[0] = c0;
-  r[1] = c1;
-  r[2] = c2;
-  r[3] = c3;
-  r[4] = c4;
-  r[5] = c5;
-  r[6] = c6;
-  r[7] = c7;
-  r[8] = c8;
-  r[9] = c9;
-  r[10] = c10;
-  r[11] = c11;
-  r[12] = c12;
-  r[13] = c13;
-  r[14] = c14;
-  r[15] = c15;
+  vf32 t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14, t15;
+  asm("vunpcklps %1, %0, %16\n"
+      "vunpckhps %1, %0, %17\n"
+      "vunpcklps %3, %2, %18\n"
+      "vunpckhps %3, %2, %19\n"
+      "vunpcklps %5, %4, %20\n"
+      "vunpckhps %5, %4, %21\n"
+      "vunpcklps %7, %6, %22\n"
+      "vunpckhps %7, %6, %23\n"
+      "vunpcklps %9, %8, %24\n"
+      "vunpckhps %9, %8, %25\n"
+      "vunpcklps %11, %10, %26\n"
+      "vunpckhps %11, %10, %27\n"
+      "vunpcklps %13, %12, %28\n"
+      "vunpckhps %13, %12, %29\n"
+      "vunpcklps %15, %14, %30\n"
+      "vunpckhps %15, %14, %31\n"
+      "vunpcklpd %18, %16, %0\n"
+      "vunpckhpd %18, %16, %1\n"
+      "vunpcklpd %19, %17, %2\n"
+      "vunpckhpd %19, %17, %3\n"
+      "vunpcklpd %22, %20, %4\n"
+      "vunpckhpd %22, %20, %5\n"
+      "vunpcklpd %23, %21, %6\n"
+      "vunpckhpd %23, %21, %7\n"
+      "vunpcklpd %26, %24, %8\n"
+      "vunpckhpd %26, %24, %9\n"
+      "vunpcklpd %27, %25, %10\n"
+      "vunpckhpd %27, %25, %11\n"
+      "vunpcklpd %30, %28, %12\n"
+      "vunpckhpd %30, %28, %13\n"
+      "vunpcklpd %31, %29, %14\n"
+      "vunpckhpd %31, %29, %15\n"
+      "vshuff32x4 $0x88, %4, %0, %16\n"
+      "vshuff32x4 $0xdd, %4, %0, %17\n"
+      "vshuff32x4 $0x88, %12, %8, %18\n"
+      "vshuff32x4 $0xdd, %12, %8, %19\n"
+      "vshuff32x4 $0x88, %5, %1, %20\n"
+      "vshuff32x4 $0xdd, %5, %1, %21\n"
+      "vshuff32x4 $0x88, %13, %9, %22\n"
+      "vshuff32x4 $0xdd, %13, %9, %23\n"
+      "vshuff32x4 $0x88, %6, %2, %24\n"
+      "vshuff32x4 $0xdd, %6, %2, %25\n"
+      "vshuff32x4 $0x88, %14, %10, %26\n"
+      "vshuff32x4 $0xdd, %14, %10, %27\n"
+      "vshuff32x4 $0x88, %7, %3, %28\n"
+      "vshuff32x4 $0xdd, %7, %3, %29\n"
+      "vshuff32x4 $0x88, %15, %11, %30\n"
+      "vshuff32x4 $0xdd, %15, %11, %31\n"
+      "vshuff32x4 $0x88, %18, %16, %0\n"
+      "vshuff32x4 $0x88, %22, %20, %1\n"
+      "vshuff32x4 $0x88, %26, %24, %2\n"
+      "vshuff32x4 $0x88, %30, %28, %3\n"
+      "vshuff32x4 $0x88, %19, %17, %4\n"
+      "vshuff32x4 $0x88, %23, %21, %5\n"
+      "vshuff32x4 $0x88, %27, %25, %6\n"
+      "vshuff32x4 $0x88, %31, %29, %7\n"
+      "vshuff32x4 $0xdd, %18, %16, %8\n"
+      "vshuff32x4 $0xdd, %22, %20, %9\n"
+      "vshuff32x4 $0xdd, %26, %24, %10\n"
+      "vshuff32x4 $0xdd, %30, %28, %11\n"
+      "vshuff32x4 $0xdd, %19, %17, %12\n"
+      "vshuff32x4 $0xdd, %23, %21, %13\n"
+      "vshuff32x4 $0xdd, %27, %25, %14\n"
+      "vshuff32x4 $0xdd, %31, %29, %15\n"
+      : "+v"(r[0]), "+v"(r[1]), "+v"(r[2]), "+v"(r[3]), "+v"(r[4]), "+v"(r[5]), "+v"(r[6]), "+v"(r[7]), "+v"(r[8]), "+v"(r[9]), "+v"(r[10]), "+v"(r[11]), "+v"(r[12]), "+v"(r[13]), "+v"(r[14]), "+v"(r[15]), "=&v"(t0), "=&v"(t1), "=&v"(t2), "=&v"(t3), "=&v"(t4), "=&v"(t5), "=&v"(t6), "=&v"(t7), "=&v"(t8), "=&v"(t9), "=&v"(t10), "=&v"(t11), "=&v"(t12), "=&v"(t13), "=&v"(t14), "=&v"(t15));
 }
 INLINE vi32 iota_i32() { return vi32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 INLINE vf32 select(vi32 m, vf32 a, vf32 b) { return m ? a : b; }
