@@ -8,7 +8,7 @@
 namespace athanor {
 namespace {
 
-// A task owns a block of columns of the whole table, so that every element is summed by one thread in the order of the rows.
+// A task owns a block of columns of the whole table, so that every element is written by one thread in the order of the rows.
 class ScatterGenerator {
  public:
   ScatterGenerator(const KernelPlan& plan, const ScatterSchedule& schedule, const CpuTarget& cpu)
@@ -36,8 +36,8 @@ class ScatterGenerator {
     DeclareArgs(plan_.args, &out_);
     out_.Open("for (long task = begin; task < end; ++task)");
     out_.Line("const long from = task * {0}, to = from + {0} < {1} ? from + {0} : {1};", block, scatter_.columns);
-    WriteZeros();
-    WriteSums();
+    if (scatter_.adds) WriteZeros();
+    WriteRows();
     out_.Close();
     out_.Close();
   }
@@ -64,8 +64,8 @@ class ScatterGenerator {
     out_.Close();
   }
 
-  void WriteSums() {
-    const Body body = ScatterSums(scatter_);
+  void WriteRows() {
+    const Body body = ScatterRows(scatter_);
     BodyEmitter emitter(body, plan_.args, &prelude_, &out_);
     out_.Open("for (long s = 0; s < {}; ++s)", scatter_.rows);
     emitter.SetIndex(0, "s");

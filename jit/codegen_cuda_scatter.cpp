@@ -10,7 +10,7 @@ namespace athanor {
 namespace {
 
 // A block owns some rows of the table and looks for them among all indices; a thread owns some of the columns. So every element is
-// summed by one thread in the order of the source's rows, and nothing is atomic.
+// written by one thread in the order of the source's rows, and nothing is atomic.
 class CudaScatter {
  public:
   CudaScatter(const KernelPlan& plan, const CudaSchedule& schedule)
@@ -18,10 +18,10 @@ class CudaScatter {
         schedule_(schedule),
         scatter_(std::get<ScatterPlan>(plan.detail)),
         zeros_(ScatterZeros(scatter_)),
-        sums_(ScatterSums(scatter_)),
+        rows_(ScatterRows(scatter_)),
         zero_emitter_(zeros_, plan.args, &out_),
-        sum_emitter_(sums_, plan.args, &out_),
-        lanes_(std::min(zero_emitter_.LanesAlong(1), sum_emitter_.LanesAlong(1))) {
+        row_emitter_(rows_, plan.args, &out_),
+        lanes_(std::min(zero_emitter_.LanesAlong(1), row_emitter_.LanesAlong(1))) {
     while (scatter_.columns % lanes_ != 0) lanes_ /= 2;
   }
 
@@ -33,7 +33,7 @@ class CudaScatter {
       source.launches.push_back({"scatter", blocks, schedule_.threads});
     }
     std::set<std::string> helpers = zero_emitter_.helpers();
-    helpers.insert(sum_emitter_.helpers().begin(), sum_emitter_.helpers().end());
+    helpers.insert(row_emitter_.helpers().begin(), row_emitter_.helpers().end());
     source.text = CudaText(plan_, schedule_, plan_.args.size(), CudaHelpers(helpers), out_.text());
     return source;
   }
@@ -43,35 +43,39 @@ class CudaScatter {
     out_.Open("extern \"C\" __global__ void __launch_bounds__({}) scatter(const __grid_constant__ Arguments arguments)", schedule_.threads);
     DeclareCudaArgs(plan_.args, &out_);
     out_.Line("const long first = blockIdx.x * {0}L / {1}, end = (blockIdx.x + 1) * {0}L / {1};  // rows of the table", scatter_.table_rows, blocks);
+    if (scatter_.adds) WriteZeros();
+    WriteRows();
+    out_.Close();
+  }
+
+  void WriteZeros() {
     out_.Open("for (long row = first; row < end; ++row)");
     zero_emitter_.SetIndex(0, "row");
     WriteColumns(zeros_, &zero_emitter_);
     out_.Close();
-    WriteSums();
-    out_.Close();
   }
 
   // The threads read the rows' indices together, then every thread goes through them.
-  void WriteSums() {
+  void WriteRows() {
     if (scatter_.rows == 0) return;
     out_.Line("__shared__ long rows[{}];", schedule_.threads);
     out_.Open("for (long base = 0; base < {}; base += {})", scatter_.rows, schedule_.threads);
     out_.Line("const long count = {0} - base < {1} ? {0} - base : {1};", scatter_.rows, schedule_.threads);
     out_.Open("if (threadIdx.x < count)");
     out_.Line("const long s = base + threadIdx.x;");
-    sum_emitter_.Push();
-    sum_emitter_.SetIndex(0, "s");
-    const std::string found = sum_emitter_.Get(kScatterTableRow);
+    row_emitter_.Push();
+    row_emitter_.SetIndex(0, "s");
+    const std::string found = row_emitter_.Get(kScatterTableRow);
     out_.Line("rows[threadIdx.x] = {};", found);
-    sum_emitter_.Pop();
+    row_emitter_.Pop();
     out_.Close();
     out_.Line("__syncthreads();");
     out_.Open("for (int k = 0; k < count; ++k)");
     out_.Line("const long row = rows[k], s = base + k;");
     out_.Line("if (row < first || row >= end) continue;");
-    sum_emitter_.SetIndex(0, "s");
-    sum_emitter_.Bind(kScatterTableRow, "row");
-    WriteColumns(sums_, &sum_emitter_);
+    row_emitter_.SetIndex(0, "s");
+    row_emitter_.Bind(kScatterTableRow, "row");
+    WriteColumns(rows_, &row_emitter_);
     out_.Close();
     out_.Line("__syncthreads();");
     out_.Close();
@@ -89,9 +93,9 @@ class CudaScatter {
   const KernelPlan& plan_;
   const CudaSchedule& schedule_;
   const ScatterPlan& scatter_;
-  const Body zeros_, sums_;
+  const Body zeros_, rows_;
   SourceWriter out_;
-  CudaEmitter zero_emitter_, sum_emitter_;
+  CudaEmitter zero_emitter_, row_emitter_;
   int lanes_;
 };
 

@@ -36,8 +36,8 @@ std::string Describe(const AttentionPlan& plan) {
 }
 
 std::string Describe(const ScatterPlan& plan) {
-  return fmt::format("rows {} columns {} table rows {} {} index {}\nsource: {}\nindex: {}\nout: {}\n", plan.rows, plan.columns,
-                     plan.table_rows, Name(plan.dtype), Name(plan.index_dtype), ToString(plan.source), ToString(plan.index),
+  return fmt::format("{}rows {} columns {} table rows {} {} index {}\nsource: {}\nindex: {}\nout: {}\n", plan.adds ? "" : "in place ", plan.rows,
+                     plan.columns, plan.table_rows, Name(plan.dtype), Name(plan.index_dtype), ToString(plan.source), ToString(plan.index),
                      ToString(plan.out));
 }
 

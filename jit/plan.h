@@ -62,8 +62,10 @@ struct AttentionPlan {
   bool operator==(const AttentionPlan&) const = default;
 };
 
-// out[index[s], j] += rows[s, j], out zeroed first; sums in increasing s. rows' map has rank 2 [s, j], index's rank 1, out's rank 2.
+// out[index[s], j] += rows[s, j], out zeroed first; or, where it does not add, out[index[s], j] = rows[s, j] over what out holds. In increasing
+// s. rows' map has rank 2 [s, j], index's rank 1, out's rank 2.
 struct ScatterPlan {
+  bool adds = true;
   int64_t rows = 1, columns = 1, table_rows = 1;
   DType dtype = DType::kF32, index_dtype = DType::kI64;
   Operand source, index, out;

@@ -36,8 +36,7 @@ class PlanBuilder {
     for (cluster_ = static_cast<int>(fusion_.clusters.size()) - 1; cluster_ >= 0; --cluster_) {
       plan_ = KernelPlan();
       Build(fusion_.clusters[cluster_]);
-      plan_.bytes = 0;
-      for (const KernelArg& arg : plan_.args) plan_.bytes += static_cast<double>(arg.elements * SizeOf(arg.dtype));
+      plan_.bytes = Bytes();
       kernels.push_back(std::move(plan_));
     }
     std::reverse(kernels.begin(), kernels.end());
@@ -59,6 +58,16 @@ class PlanBuilder {
       case Cluster::Kind::kScatter: return BuildScatter(graph_.node(cluster.anchor));
       case Cluster::Kind::kLoop: return BuildLoop(cluster);
     }
+  }
+
+  double Bytes() const {
+    double bytes = 0;
+    for (const KernelArg& arg : plan_.args) bytes += static_cast<double>(arg.elements * SizeOf(arg.dtype));
+    const auto* scatter = std::get_if<ScatterPlan>(&plan_.detail);
+    if (scatter != nullptr && !scatter->adds) {              // of the table, only the rows
+      bytes += static_cast<double>((scatter->rows * scatter->columns - plan_.args[scatter->out.arg].elements) * SizeOf(scatter->dtype));
+    }
+    return bytes;
   }
 
   int Arg(int buffer, bool written) {
@@ -266,6 +275,11 @@ class PlanBuilder {
     plan.table_rows = out.shape[0];
     plan.columns = Product(Shape(out.shape.begin() + 1, out.shape.end()));
     plan.dtype = out.dtype, plan.index_dtype = indices.dtype;
+    if (node.inputs.size() > 2) {                            // the table lives where the result lives
+      const ValueId table = views_[node.inputs[2]].root;
+      plan.adds = false;
+      if (!graph_.value(table).is_input) Load(table);
+    }
     plan.source = Source(node.inputs[0], Layout::Contiguous({plan.rows, plan.columns}));
     plan.index = Source(node.inputs[1], Layout::Contiguous({plan.rows}));
     plan.out = Target(node.outputs[0], Layout::Contiguous({plan.table_rows, plan.columns}));
@@ -419,8 +433,8 @@ std::optional<Program> BuildFrom(const Graph& graph, const std::vector<InPlace>&
 }  // namespace
 
 Program BuildProgram(const Graph& core, const std::vector<InPlace>& in_place, Fusing fusing) {
-  if (std::optional<Program> program = BuildFrom(InsertCopies(core), in_place, fusing)) return *std::move(program);
-  return *BuildFrom(InsertCopies(core, /*read_in_pieces=*/false), in_place, fusing);
+  if (std::optional<Program> program = BuildFrom(InsertCopies(core, in_place), in_place, fusing)) return *std::move(program);
+  return *BuildFrom(InsertCopies(core, in_place, /*read_in_pieces=*/false), in_place, fusing);
 }
 
 }  // namespace athanor

@@ -5,14 +5,10 @@
 #include <vector>
 
 #include "jit/plan.h"
+#include "jit/views.h"
 #include "ops/graph.h"
 
 namespace athanor {
-
-// An output that is written where an input lives: a parameter updated in place.
-struct InPlace {
-  std::string output, input;
-};
 
 enum class Fusing : uint8_t {
   kAll,

@@ -13,7 +13,7 @@ Body ScatterZeros(const ScatterPlan& plan) {
 }
 
 // The table's row is a gather and, for the store, an offset of the base pointer.
-Body ScatterSums(const ScatterPlan& plan) {
+Body ScatterRows(const ScatterPlan& plan) {
   Body body{.extents = {plan.rows, plan.columns}};
   const Layout index_map(plan.index.map.offset(), {plan.index.map.dim(0), {{plan.columns, 0}}});
   body.operands.push_back({plan.index.arg, index_map});
@@ -24,8 +24,12 @@ Body ScatterSums(const ScatterPlan& plan) {
   const Operand target{plan.out.arg, Layout(plan.out.map.offset(), {{{plan.rows, 0}}, plan.out.map.dim(1)}), kScatterTableRow, *row_stride,
                        plan.table_rows};
   body.operands.push_back(plan.source);
-  body.operands.push_back(target);
   body.exprs.push_back({.kind = Expr::Kind::kLoad, .dtype = plan.dtype, .operand = 1});
+  if (!plan.adds) {
+    body.stores.push_back({2, target});
+    return body;
+  }
+  body.operands.push_back(target);
   body.exprs.push_back({.kind = Expr::Kind::kLoad, .dtype = plan.dtype, .operand = 2});
   body.exprs.push_back({.kind = Expr::Kind::kApply, .dtype = plan.dtype, .fn = Fn::kAdd, .args = {3, 2, -1}});
   body.stores.push_back({4, target});

@@ -32,6 +32,7 @@ StoragePlanner::StoragePlanner(const Graph& graph, const std::vector<ViewOf>& vi
     }
   }
   for (const Node& node : graph.nodes()) {
+    if (node.op->kind == OpKind::kScatter && node.inputs.size() > 2) updated_[views[node.inputs[2]].root] = node.outputs[0];
     if (node.op->kind != OpKind::kConcat) continue;
     const TensorDesc& whole = graph.desc(node.outputs[0]);
     const int64_t dim = Get<int64_t>(node.attrs, "dim");
@@ -53,6 +54,7 @@ Storage StoragePlanner::Of(ValueId root) {
 
 Storage StoragePlanner::Place(ValueId root) {
   if (auto part = parts_.find(root); part != parts_.end()) return PlacePart(root, part->second);
+  if (auto result = updated_.find(root); result != updated_.end()) return Of(result->second);
   const TensorDesc& desc = graph_.desc(root);
   return {AddBuffer(Program::Buffer::Role::kTemporary, "", root, desc.elements()), ReaderOrder(root)};
 }

@@ -13,7 +13,7 @@
 namespace athanor {
 
 // Decides where stored values live, and creates the buffers. Inputs and outputs live where the caller has them; a part of a
-// concatenation lives inside it; a value whose reader sees it permuted is stored in the order of that reader, when its rows
+// concatenation lives inside it; the table of a _scatter_rows lives where its result does; a value whose reader sees it permuted is stored in the order of that reader, when its rows
 // stay whole. `contiguous` names roots to be stored plainly.
 class StoragePlanner {
  public:
@@ -42,6 +42,7 @@ class StoragePlanner {
   std::vector<Program::Buffer> buffers_;
   std::map<ValueId, Storage> placed_;
   std::map<ValueId, Part> parts_;                            // by the root of the part
+  std::map<ValueId, ValueId> updated_;                       // by the root of the table of a _scatter_rows: the result
 };
 
 }  // namespace athanor

@@ -26,8 +26,13 @@ std::optional<std::vector<Layout>> ViewOutputs(const Graph& graph, const Node& n
 // Rebuilds a graph node by node, tracking views on the way.
 class CopyInserter {
  public:
-  CopyInserter(const Graph& source, bool read_in_pieces)
-      : source_(source), result_(source.name()), map_(source.values().size(), kNone), suits_pieces_(source.values().size(), read_in_pieces) {
+  CopyInserter(const Graph& source, const std::vector<InPlace>& in_place, bool read_in_pieces)
+      : source_(source),
+        in_place_(in_place),
+        source_views_(ResolveViews(source)),
+        result_(source.name()),
+        map_(source.values().size(), kNone),
+        suits_pieces_(source.values().size(), read_in_pieces) {
     FindReaders();
   }
 
@@ -68,6 +73,33 @@ class CopyInserter {
     return suits_pieces_[node.outputs[0]] && std::all_of(parts.begin(), parts.end(), [&](ValueId part) {
       return result_.value(views_[part].root).is_input;
     });
+  }
+
+  bool IsPlain(const ViewOf& view) const {
+    const std::optional<Layout> back = Invert(view.layout, source_.desc(view.root).elements());
+    return back && Coalesce(back->dim(0)).size() <= 1;
+  }
+
+  bool LivesInInput(const NamedValue& output, const std::string& input) const {
+    return std::any_of(in_place_.begin(), in_place_.end(), [&](const InPlace& pair) { return pair.output == output.name && pair.input == input; });
+  }
+
+  bool ReadOnlyBy(const Node& reader, ValueId root) const {
+    const auto is_root = [&](ValueId v) { return v != kNone && source_views_[v].root == root; };
+    for (const Node& node : source_.nodes()) {
+      if (node.op->kind == OpKind::kView && is_root(node.outputs[0])) continue;
+      if (std::count_if(node.inputs.begin(), node.inputs.end(), is_root) != (&node == &reader ? 1 : 0)) return false;
+    }
+    return std::none_of(source_.outputs().begin(), source_.outputs().end(), [&](const NamedValue& output) { return is_root(output.value); });
+  }
+
+  // A _scatter_rows whose table is where its result belongs already.
+  bool UpdatesInput(const Node& node) const {
+    const ViewOf& table = source_views_[node.inputs[2]];
+    const auto output = std::find_if(source_.outputs().begin(), source_.outputs().end(),
+                                     [&](const NamedValue& o) { return source_views_[o.value].root == node.outputs[0]; });
+    return output != source_.outputs().end() && source_.value(table.root).is_input && LivesInInput(*output, source_.value(table.root).name) &&
+           IsPlain(table) && IsPlain(source_views_[output->value]) && ReadOnlyBy(node, table.root);
   }
 
   void Define(ValueId from, ValueId to) {
@@ -155,6 +187,8 @@ class CopyInserter {
     std::vector<ValueId> inputs;
     for (ValueId input : node.inputs) inputs.push_back(input == kNone ? kNone : map_[input]);
     if (node.op->kind == OpKind::kConcat && !SuitsPieces(node, inputs)) PlaceParts(node, &inputs);
+    const bool overwrites_copy = node.op->kind == OpKind::kScatter && inputs.size() > 2 && !UpdatesInput(node);
+    if (overwrites_copy) inputs[2] = Copy(inputs[2]);
     if (node.op->kind == OpKind::kAttention || node.op->kind == OpKind::kScatter) {
       for (ValueId& input : inputs) {                        // read from memory, where constants have no place
         if (input != kNone && result_.value(views_[input].root).constant) input = Copy(input);
@@ -164,6 +198,7 @@ class CopyInserter {
     const std::vector<int64_t> plain = window ? Get<std::vector<int64_t>>(node.attrs, "dim") : std::vector<int64_t>{0};
     if ((window || gather) && !HasPlainDims(inputs[0], plain)) inputs[0] = Copy(inputs[0]);
     std::vector<ValueId> outputs = result_.Add(node.op->name, inputs, node.attrs);
+    if (overwrites_copy) KeepOutOfInputs(node, outputs[0]);
     views_.resize(result_.values().size());
     std::optional<std::vector<Layout>> layouts;
     if (node.op->kind == OpKind::kView) {
@@ -189,6 +224,14 @@ class CopyInserter {
     }
   }
 
+  // The copy of a table is made before the input whose memory an output shares has had its last reader.
+  void KeepOutOfInputs(const Node& node, ValueId result) {
+    for (const NamedValue& output : source_.outputs()) {
+      const bool in_place = std::any_of(in_place_.begin(), in_place_.end(), [&](const InPlace& pair) { return pair.output == output.name; });
+      if (in_place && source_views_[output.value].root == node.outputs[0]) placed_.insert(result);
+    }
+  }
+
   void AddOutput(const NamedValue& output) {
     ValueId value = map_[output.value];
     const bool fits = CanBePlaced(value, false) && PartFits(value, Layout::Contiguous(result_.desc(value).shape));
@@ -197,6 +240,8 @@ class CopyInserter {
   }
 
   const Graph& source_;
+  const std::vector<InPlace>& in_place_;
+  const std::vector<ViewOf> source_views_;
   Graph result_;
   std::vector<ValueId> map_;
   std::vector<ViewOf> views_;                                // of the result's values
@@ -247,7 +292,9 @@ std::optional<Layout> Invert(const Layout& layout, int64_t n) {
   return Layout(0, {Coalesce(inverse)});
 }
 
-Graph InsertCopies(const Graph& graph, bool read_in_pieces) { return CopyInserter(graph, read_in_pieces).Run(); }
+Graph InsertCopies(const Graph& graph, const std::vector<InPlace>& in_place, bool read_in_pieces) {
+  return CopyInserter(graph, in_place, read_in_pieces).Run();
+}
 
 bool IsReadInPieces(const Graph& graph, const std::vector<ViewOf>& views, const Node& node) {
   return node.op->kind == OpKind::kConcat && graph.value(views[node.inputs[0]].root).is_input;

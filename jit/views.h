@@ -1,12 +1,18 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "ops/graph.h"
 #include "ops/layout.h"
 
 namespace athanor {
+
+// An output that is written where an input lives: a parameter updated in place.
+struct InPlace {
+  std::string output, input;
+};
 
 // A value seen through its views: `layout` maps the value's own index space to flat row-major indices of `root`, which no view
 // op produced.
@@ -15,7 +21,7 @@ struct ViewOf {
   Layout layout;
 };
 
-// Resolves every value of a core graph through its view ops. The graph must have passed InsertCopies.
+// Resolves every value of a core graph through its view ops. Before InsertCopies, a view without a separable form is its own root.
 std::vector<ViewOf> ResolveViews(const Graph& graph);
 
 // The inverse of a bijection between an index space and flat indices 0 .. n-1: maps flat indices (one dimension) to flat row-major
@@ -26,10 +32,12 @@ std::optional<Layout> Invert(const Layout& layout, int64_t n);
 //   - in front of a view that has no separable form over what is already a view,
 //   - for a graph output that is an input, a constant, only a part of another value, or the same value as another output,
 //   - in front of a window over dimensions, or a gather from rows, that have no single stride,
-//   - for a part of a concatenation that its producer can't write in place.
+//   - for a part of a concatenation that its producer can't write in place,
+//   - for the table of a _scatter_rows, whose result is then the copy with some rows overwritten. There is none where the table is an input
+//     that nothing else reads and the result is the output that lives in its memory, by `in_place`.
 // A concatenation of inputs that only products and pointwise nodes read is left as it is, to be read in pieces; not so without
 // `read_in_pieces`.
-Graph InsertCopies(const Graph& graph, bool read_in_pieces = true);
+Graph InsertCopies(const Graph& graph, const std::vector<InPlace>& in_place = {}, bool read_in_pieces = true);
 
 // A concatenation (of a graph that has passed InsertCopies) that is never stored: its readers find the parts where these lie.
 bool IsReadInPieces(const Graph& graph, const std::vector<ViewOf>& views, const Node& node);

@@ -37,7 +37,7 @@ int64_t Dim(std::string_view op, const Attrs& attrs, const Shape& shape) {
   return dim < 0 ? dim + rank : dim;
 }
 
-// --- _gather_rows, _scatter_add_rows ---------------------------------------------------------------------------------
+// --- _gather_rows, _scatter_add_rows, _scatter_rows -------------------------------------------------------------------
 
 std::vector<TensorDesc> InferGatherRows(const OpCall& call) {
   const TensorDesc& table = call.in(0);
@@ -58,17 +58,32 @@ void ReferenceGatherRows(const OpCall& call, std::span<const HostTensor* const> 
   GatherRows(call.op.name, *in[0], *in[1], out[0]);
 }
 
-std::vector<TensorDesc> InferScatterAddRows(const OpCall& call) {
+// A table of `table_rows` rows such as those that are scattered.
+TensorDesc ScatterTable(const OpCall& call, int64_t table_rows) {
   const TensorDesc& rows = call.in(0);
   const TensorDesc& indices = call.in(1);
-  const int64_t table_rows = call.attr<int64_t>("table_rows");
   CheckIndices(call, 1);
   if (rows.rank() < indices.rank() || !std::equal(indices.shape.begin(), indices.shape.end(), rows.shape.begin())) {
     Fail("{}: the rows have shape {}, expected the indices' shape {} in front", call.op.name, ToString(rows.shape),
          ToString(indices.shape));
   }
+  return {rows.dtype, Concat({table_rows}, std::span(rows.shape).subspan(indices.shape.size()))};
+}
+
+std::vector<TensorDesc> InferScatterAddRows(const OpCall& call) {
+  const int64_t table_rows = call.attr<int64_t>("table_rows");
   if (table_rows < 0) Fail("{}: table_rows is {}, expected at least 0", call.op.name, table_rows);
-  return {{rows.dtype, Concat({table_rows}, std::span(rows.shape).subspan(indices.shape.size()))}};
+  return {ScatterTable(call, table_rows)};
+}
+
+std::vector<TensorDesc> InferScatterRows(const OpCall& call) {
+  const TensorDesc& table = call.in(2);
+  if (table.rank() < 1) Fail("{}: the table has shape {}, expected [rows, ...]", call.op.name, ToString(table.shape));
+  const TensorDesc expected = ScatterTable(call, table.shape[0]);
+  if (table.shape != expected.shape || table.dtype != expected.dtype) {
+    Fail("{}: the table is {}, expected {}", call.op.name, ToString(table), ToString(expected));
+  }
+  return {expected};
 }
 
 void ReferenceScatterAddRows(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
@@ -80,6 +95,15 @@ void ReferenceScatterAddRows(const OpCall& call, std::span<const HostTensor* con
     for (int64_t j = 0; j < width; ++j) sums[row * width + j] += in[0]->Get(s * width + j);
   }
   for (int64_t index = 0; index < out[0].elements(); ++index) out[0].Set(index, sums[index]);
+}
+
+void ReferenceScatterRows(const OpCall& call, std::span<const HostTensor* const> in, std::span<HostTensor> out) {
+  out[0].Assign(in[2]->ToDoubles());
+  const int64_t width = in[1]->elements() == 0 ? 0 : in[0]->elements() / in[1]->elements();
+  for (int64_t s = 0; s < in[1]->elements(); ++s) {
+    const int64_t row = Row(call.op.name, *in[1], s, in[2]->desc().shape[0]);
+    for (int64_t j = 0; j < width; ++j) out[0].Set(row * width + j, in[0]->Get(s * width + j));
+  }
 }
 
 ValueId EmitGather(Graph& graph, ValueId table, ValueId indices) {
@@ -109,6 +133,11 @@ std::vector<ValueId> DecomposeScatterAddRows(Graph& graph, const Node& node) {
   const Shape indices = emit.shape(node.inputs[1]);
   if (Product(indices) != 0) return {};
   return {emit.Zeros({rows.dtype, Concat({Get<int64_t>(node.attrs, "table_rows")}, std::span(rows.shape).subspan(indices.size()))})};
+}
+
+std::vector<ValueId> DecomposeScatterRows(Graph& graph, const Node& node) {
+  if (graph.desc(node.inputs[1]).elements() != 0) return {};
+  return {node.inputs[2]};
 }
 
 // --- embedding -------------------------------------------------------------------------------------------------------
@@ -284,6 +313,14 @@ void RegisterCore() {
   scatter.gradient = GradientScatterAddRows;
   scatter.decompose = DecomposeScatterAddRows;
   RegisterOp(scatter);
+  RegisterOp({.name = "_scatter_rows",
+              .kind = OpKind::kScatter,
+              .min_inputs = 3,
+              .max_inputs = 3,
+              .internal = true,
+              .infer = InferScatterRows,
+              .reference = ReferenceScatterRows,
+              .decompose = DecomposeScatterRows});
 }
 
 }  // namespace

@@ -62,24 +62,26 @@ ValueId IsEntry(Emit& emit, const Form& form, ValueId entry) {
   return emit.And(emit.Gt(entry, number(-1)), emit.Lt(entry, number(form.length)));
 }
 
-// `rows` [batch, heads, n, width] at `index` (broadcast to [batch, heads, count]): [batch, heads, count, width].
-ValueId Pick(Graph& graph, Emit& emit, const Form& form, ValueId rows, ValueId index, int64_t count) {
-  const int64_t n = emit.shape(rows)[2];
+// The cache, or what has its shape, as a table of rows.
+ValueId AsTable(Emit& emit, const Form& form, ValueId cache) { return emit.Reshape(cache, {form.planes() * form.size, form.width}); }
+
+// The row of that table where each entry belongs, [batch, heads, length]. Only lengths that are inputs are checked before a run: others are
+// clamped, so that nothing is read or written outside of the cache.
+ValueId RowOf(Emit& emit, const Form& form, ValueId lengths) {
   const auto number = [&](int64_t value) { return emit.Scalar(static_cast<double>(value), DType::kI64); };
-  const ValueId inside = emit.Minimum(emit.Maximum(index, number(0)), number(n - 1));
+  const ValueId inside = emit.Minimum(emit.Maximum(emit.Cast(lengths, DType::kI64), number(0)), number(form.size - form.length));
+  const ValueId start = emit.Reshape(inside, {emit.desc(lengths).rank() == 0 ? 1 : form.batch, 1, 1});
   const ValueId plane = emit.Add(emit.Mul(emit.Iota({form.batch, 1, 1}, 0), static_cast<double>(form.heads)), emit.Iota({1, form.heads, 1}, 1));
-  const ValueId row = emit.Expand(emit.Add(emit.Mul(plane, static_cast<double>(n)), inside), {form.batch, form.heads, count});
-  return graph.Add1("_gather_rows", {emit.Reshape(rows, {form.planes() * n, form.width}), row});
+  const ValueId first = emit.Add(emit.Mul(plane, static_cast<double>(form.size)), start);
+  return emit.Add(first, emit.Iota({1, 1, form.length}, 2));
 }
 
 std::vector<ValueId> Decompose(Graph& graph, const Node& node) {
   Emit emit(graph);
   const Form form = FormOf(emit.shape(node.inputs[kCache]), emit.shape(node.inputs[kEntries]));
   if (form.length == 0) return {node.inputs[kCache]};
-  const ValueId entry = EntryOf(emit, form, node.inputs[kLengths]);
-  const ValueId picked = Pick(graph, emit, form, node.inputs[kEntries], entry, form.size);
-  const Shape condition = {emit.shape(entry)[0], 1, form.size, 1};
-  return {emit.Where(emit.Reshape(IsEntry(emit, form, entry), condition), picked, node.inputs[kCache])};
+  const ValueId table = AsTable(emit, form, node.inputs[kCache]), row = RowOf(emit, form, node.inputs[kLengths]);
+  return {emit.Reshape(graph.Add1("_scatter_rows", {node.inputs[kEntries], row, table}), emit.shape(node.inputs[kCache]))};
 }
 
 std::vector<ValueId> Gradient(Graph& graph, const Node& node, std::span<const ValueId> grads, const std::vector<bool>& wanted) {
@@ -94,10 +96,8 @@ std::vector<ValueId> Gradient(Graph& graph, const Node& node, std::span<const Va
     result[kCache] = emit.Where(written, emit.Scalar(0, dtype), grads[0]);
   }
   if (wanted[kEntries]) {
-    const ValueId start = emit.Reshape(emit.Cast(node.inputs[kLengths], DType::kI64),
-                                       {emit.desc(node.inputs[kLengths]).rank() == 0 ? 1 : form.batch, 1, 1});
     result[kEntries] = form.length == 0 ? emit.Zeros(emit.desc(node.inputs[kEntries]))
-                                        : Pick(graph, emit, form, grads[0], emit.Add(emit.Iota({1, 1, form.length}, 2), start), form.length);
+                                        : graph.Add1("_gather_rows", {AsTable(emit, form, grads[0]), RowOf(emit, form, node.inputs[kLengths])});
   }
   return result;
 }

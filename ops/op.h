@@ -27,7 +27,8 @@ enum class OpKind : uint8_t {
   kContract,    // matmul of [batch..., M, K] by [batch..., K, N]; both inputs of equal rank >= 2 and equal batch extents
   kAttention,   // _attention and _attention_backward
   kGather,      // _gather_rows: table [V, D...], i64 indices [S...] -> [S..., D...]
-  kScatter,     // _scatter_add_rows: rows [S..., D...], i64 indices [S...] -> [V, D...], the sum of rows per index
+  kScatter,     // _scatter_add_rows: rows [S..., D...], i64 indices [S...] -> [V, D...], the sum of rows per index;
+                // _scatter_rows: the same and a table [V, D...] -> the table with these rows at their indices
 };
 
 struct AttrSpec {

@@ -26,5 +26,17 @@ TEST(CodegenCppScatter, SumsOfRows) {
   }
 }
 
+TEST(CodegenCppScatter, RowsOverATable) {
+  for (const CpuTarget& cpu : Targets()) {
+    for (const ScatterSchedule& schedule : {ScatterSchedule{}, ScatterSchedule{.column_block = 16}}) {
+      Check({50, 70, 9, DType::kF32, DType::kI64, 5, false}, cpu, schedule);
+      Check({3, 70, 40, DType::kBF16, DType::kI32, 5, false}, cpu, schedule);
+      Check({0, 40, 4, DType::kF32, DType::kI64, 5, false}, cpu, schedule);
+      Check({5, 33, 9, DType::kI64, DType::kI64, 5, false}, cpu, schedule);
+      Check({5, 64, 9, DType::kF64, DType::kI64, 0, false}, cpu, schedule);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace athanor::testing

@@ -33,6 +33,14 @@ TEST(CodegenCudaScatter, SumsOfRows) {
   CheckAll({33, 64, 5, DType::kF64, DType::kI32});
 }
 
+TEST(CodegenCudaScatter, RowsOverATable) {
+  CheckAll({50, 70, 9, DType::kF32, DType::kI64, 5, false});
+  CheckAll({3, 70, 40, DType::kBF16, DType::kI32, 5, false});
+  CheckAll({0, 40, 4, DType::kF32, DType::kI64, 5, false});
+  CheckAll({5, 33, 9, DType::kI64, DType::kI64, 5, false});
+  CheckAll({5, 64, 9, DType::kF64, DType::kI64, 0, false});
+}
+
 TEST(CodegenCudaScatter, NeighboursMoveInOnePiece) {
   const ScatterCase aligned(50, 64, 9, DType::kF32, DType::kI64, 4);
   CheckAll(aligned);
