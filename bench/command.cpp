@@ -45,7 +45,7 @@ int ReportWrong(const std::vector<bench::Result>& results) {
     if (!r.wrong()) continue;
     ++wrong;
     const bench::Judgement& j = *r.judgement;
-    const std::string noise = j.sensitivity > 0 ? fmt::format(", and rounding errors in the reference move it by {:.1e}", j.sensitivity) : "";
+    const std::string noise = j.sensitivity > 0 ? fmt::format(", and rounding of intermediates moves results by at most {:.1e}", j.sensitivity) : "";
     fmt::print(stderr, "athanor: error: {}: output '{}' has a relative error of {:.1e}, at most {:.0e} expected{}; again: {}\n", r.item.name, j.worst, j.error, j.allowed,
                noise, Repro(r));
   }
@@ -56,7 +56,7 @@ void PrintCorrectness(const std::vector<bench::Result>& results) {
   for (const bench::Result& r : results) {
     const bench::Judgement& j = *r.judgement;
     fmt::print("{:<36} {} {:.1e}{}\n", r.item.name, r.wrong() ? "WRONG" : "ok   ", j.error,
-               !r.wrong() && j.error > j.allowed ? fmt::format(": at a kink, where rounding errors move the reference by {:.1e}", j.sensitivity) : "");
+               !r.wrong() && j.error > j.allowed ? fmt::format(": rounding of intermediates moves it by up to {:.1e}", j.sensitivity) : "");
   }
 }
 

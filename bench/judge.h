@@ -9,15 +9,18 @@
 
 namespace athanor::bench {
 
-// Whether results are what the reference interpreter says. The largest difference in an output, relative to the output's largest
-// magnitude, may be what rounding explains: `allowed`. Where it is more, the reference is asked what rounding can do to *it*: at
-// a kink (the mask of a ReLU, the winner of a maximum) a value within rounding of the tie falls on either side, and gradients
-// jump. It runs again with noise as large as rounding errors on every result of arithmetic; an element may then be further off
-// only where such a run moved it as well, and not beyond twice its move.
+// Whether results are what the graph means: its values for these inputs without any rounding (InterpretUnrounded). An element may differ by
+//   - the rounding of the output to its dtype,
+//   - what sums in the arithmetic's precision (f32 at least) err by, as a share of the output's largest magnitude,
+//   - and what rounding of intermediates explains. Which of them a kernel stores, and so rounds to the graph's dtype, is its own affair, and at
+//     a kink (the mask of a ReLU, the winner of a maximum) a value within rounding of the tie falls on either side, and gradients jump. So the
+//     graph is evaluated again with noise on every result of arithmetic, some times as large as rounding errors, and an element may be as far
+//     off as one of these runs moved it, twice as far where the output lies behind a kink: the sum of many jumps is a matter of which ones fall
+//     together. Runs stop where all is explained; what is wrong costs kNoisyRuns of them.
 struct Judgement {
-  double error = 0;        // the largest of all outputs, as it is
-  double allowed = 0;      // without any noise
-  double sensitivity = 0;  // of the reference to noise, where it was asked: the largest of the outputs it was asked for
+  double error = 0;        // the largest of all outputs, relative to the output's largest magnitude
+  double allowed = 0;      // without any noise, for the largest element
+  double sensitivity = 0;  // of the values to noise, where it was asked: the largest of the outputs it was asked for
   bool right = false;
   std::string worst;  // name of the output with the largest error
 };

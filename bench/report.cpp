@@ -46,7 +46,7 @@ std::string Verdict(const Result& r) {
   if (!r.judgement) return "unchecked";
   return fmt::format("{:.1e}{}", r.judgement->error,
                      r.wrong()                                   ? " WRONG"
-                     : r.judgement->error > r.judgement->allowed ? " at a kink"
+                     : r.judgement->error > r.judgement->allowed ? " by rounding"
                                                                  : "");
 }
 

@@ -47,7 +47,7 @@ void Reference(const OpCall& call, std::span<const HostTensor* const> in, std::s
   const bool centre = call.op.name == "layer_norm";
   const HostTensor& x = *in[0];
   const int64_t n = Product(call.attr<std::vector<int64_t>>("normalized_shape"));
-  const double eps = Epsilon(call.attrs, x.desc().dtype);
+  const double eps = Epsilon(call.attrs, call.in(0).dtype);
   const HostTensor* weight = in.size() > 1 ? in[1] : nullptr;
   const HostTensor* bias = in.size() > 2 ? in[2] : nullptr;
   for (int64_t begin = 0; begin < x.elements(); begin += n) {

@@ -9,8 +9,13 @@
 namespace athanor {
 namespace {
 
-HostTensor Scalar(const Value& constant) {
-  HostTensor tensor(constant.desc.dtype, {});
+enum class Rounding : uint8_t { kToDType, kNone };
+
+// What holds values of `dtype`.
+DType Holder(DType dtype, Rounding rounding) { return rounding == Rounding::kNone && IsFloat(dtype) ? DType::kF64 : dtype; }
+
+HostTensor Scalar(const Value& constant, Rounding rounding) {
+  HostTensor tensor(Holder(constant.desc.dtype, rounding), {});
   tensor.Set(0, *constant.constant);
   return tensor;
 }
@@ -33,11 +38,7 @@ std::vector<NodeId> LastReaders(const Graph& graph) {
   return last;
 }
 
-}  // namespace
-
-std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs) { return Interpret(graph, inputs, nullptr); }
-
-std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs, const NodeVisitor& visit) {
+std::vector<HostTensor> Run(const Graph& graph, std::span<const HostTensor> inputs, const NodeVisitor& visit, Rounding rounding) {
   if (inputs.size() != graph.inputs().size()) Fail("{} inputs given, {} expected", inputs.size(), graph.inputs().size());
   std::map<ValueId, HostTensor> computed;
   std::vector<const HostTensor*> tensors(graph.values().size(), nullptr);
@@ -46,7 +47,7 @@ std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor
     tensors[graph.inputs()[i]] = &inputs[i];
   }
   for (ValueId v = 0; v < static_cast<ValueId>(graph.values().size()); ++v) {
-    if (graph.value(v).constant) tensors[v] = &(computed[v] = Scalar(graph.value(v)));
+    if (graph.value(v).constant) tensors[v] = &(computed[v] = Scalar(graph.value(v), rounding));
   }
   const std::vector<NodeId> last = LastReaders(graph);
   for (NodeId n = 0; n < static_cast<NodeId>(graph.nodes().size()); ++n) {
@@ -54,7 +55,7 @@ std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor
     std::vector<const HostTensor*> in;
     for (ValueId v : node.inputs) in.push_back(v == kNone ? nullptr : tensors[v]);
     std::vector<HostTensor> out;
-    for (ValueId v : node.outputs) out.emplace_back(graph.desc(v).dtype, graph.desc(v).shape);
+    for (ValueId v : node.outputs) out.emplace_back(Holder(graph.desc(v).dtype, rounding), graph.desc(v).shape);
     node.op->reference({*node.op, graph, node.inputs, node.attrs}, in, out);
     if (visit) visit(node, out);
     for (size_t i = 0; i < out.size(); ++i) {
@@ -67,6 +68,18 @@ std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor
   std::vector<HostTensor> outputs;
   for (const NamedValue& output : graph.outputs()) outputs.push_back(*tensors[output.value]);
   return outputs;
+}
+
+}  // namespace
+
+std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs) { return Interpret(graph, inputs, nullptr); }
+
+std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs, const NodeVisitor& visit) {
+  return Run(graph, inputs, visit, Rounding::kToDType);
+}
+
+std::vector<HostTensor> InterpretUnrounded(const Graph& graph, std::span<const HostTensor> inputs, const NodeVisitor& visit) {
+  return Run(graph, inputs, visit, Rounding::kNone);
 }
 
 }  // namespace athanor

@@ -18,4 +18,7 @@ std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor
 using NodeVisitor = std::function<void(const Node& node, std::span<HostTensor> outputs)>;
 std::vector<HostTensor> Interpret(const Graph& graph, std::span<const HostTensor> inputs, const NodeVisitor& visit);
 
+// The same without rounding: every floating-point result is f64, whatever its desc says, and so are the outputs. What a graph over bf16 means.
+std::vector<HostTensor> InterpretUnrounded(const Graph& graph, std::span<const HostTensor> inputs, const NodeVisitor& visit = nullptr);
+
 }  // namespace athanor

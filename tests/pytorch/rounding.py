@@ -2,8 +2,8 @@
 
 At a kink (the mask of a ReLU, the winner of a maximum) a value within rounding of the tie falls on either side, and gradients jump. So a
 result that is off is held against PyTorch in f64 with noise as large as rounding errors on every result of arithmetic, forward and
-backward: an element may be further off only where such a run moved it as well, and not beyond twice its move. bench/judge.h is the same
-against the interpreter.
+backward: an element may be further off only where such a run moved it as well, and not beyond twice its move. bench/judge.h does alike
+with the interpreter.
 """
 from typing import Callable
 
