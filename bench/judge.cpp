@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
 #include <random>
 #include <set>
 #include <string_view>
+#include <thread>
 
 #include "ops/backward.h"
 #include "ops/op.h"
@@ -206,10 +208,17 @@ Judgement Judge(const Graph& graph, std::span<const HostTensor> inputs, std::spa
     if (i == 0 || comparisons[i].error() > judgement.error) judgement.error = comparisons[i].error(), judgement.worst = graph.outputs()[i].name;
   }
   const auto all_right = [&] { return std::all_of(comparisons.begin(), comparisons.end(), [](const Comparison& c) { return c.right(); }); };
-  for (int run = 0; run < kNoisyRuns && !all_right(); ++run) {
-    const std::vector<HostTensor> noisy = InterpretUnrounded(graph, inputs, Noise(graph, run));
-    for (size_t i = 0; i < noisy.size(); ++i) {
-      if (!comparisons[i].right()) comparisons[i].Excuse(noisy[i]);
+  const int at_once = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 16u));
+  for (int run = 0; run < kNoisyRuns && !all_right(); run += at_once) {
+    std::vector<std::future<std::vector<HostTensor>>> batch;
+    for (int seed = run; seed < std::min(run + at_once, kNoisyRuns); ++seed) {
+      batch.push_back(std::async(std::launch::async, [&, seed] { return InterpretUnrounded(graph, inputs, Noise(graph, seed)); }));
+    }
+    for (auto& noisy : batch) {
+      const std::vector<HostTensor> outputs = noisy.get();
+      for (size_t i = 0; i < outputs.size(); ++i) {
+        if (!comparisons[i].right()) comparisons[i].Excuse(outputs[i]);
+      }
     }
   }
   judgement.right = all_right();
