@@ -78,8 +78,10 @@ bool Mirrored(const WinogradTransforms::Matrix& matrix, size_t j) {
 
 WinogradTransforms MakeWinogradTransforms(int tile, int taps) {
   const int size = tile + taps - 1;
-  ATHANOR_CHECK(size == 4 || size == 6);
-  const std::vector<double> points = size == 4 ? std::vector<double>{0, 1, -1} : std::vector<double>{0, 0.625, -0.625, 1.625, -1.625};
+  ATHANOR_CHECK(size == 4 || size == 6 || size == 8);
+  const std::vector<double> points = size == 4   ? std::vector<double>{0, 1, -1}
+                                     : size == 6 ? std::vector<double>{0, 0.625, -0.625, 1.625, -1.625}
+                                                 : std::vector<double>{0, 0.5, -0.5, 1, -1, 2, -2};
   WinogradTransforms t;
   t.output.assign(tile, std::vector<double>(size, 0));
   for (size_t p = 0; p < points.size(); ++p) {

@@ -13,9 +13,10 @@ namespace {
 constexpr int64_t kTasks = 12;                               // enough for a few cores to end together
 constexpr int64_t kFewestMultiplies = int64_t{1} << 22;      // below, a kernel isn't worth its transforms' code
 constexpr int64_t kMostBytes = int64_t{1} << 28;             // of a transformed operand
-constexpr double kProducts = 0.85;                           // of the peak, that products reach
-// Cycles for each vector of points. Weights come in scalars; the gradient of pixels is transposed.
-constexpr double kTransform = 0.6, kWeights = 1.5, kPixelGradient = 1.0;
+constexpr double kProducts = 0.85, kGradientProducts = 0.6;  // of the peak, that products reach
+// Cycles for each vector of points. Weights and the gradient of pixels go through memory, more and more so up to kMemoryBytes.
+constexpr double kTransform = 0.6, kWeights = 20, kPixelGradient = 60;
+constexpr double kMemoryBytes = 1 << 24;
 
 struct Estimate {
   WinogradSchedule schedule;
@@ -35,6 +36,7 @@ struct Facts {
 
   // Cycles for the vectors of `count` points, `cycles` each.
   double Cycles(double cycles, double count) const { return cycles * count / static_cast<double>(lanes); }
+  double MemoryCycles(double cycles, double count) const { return Cycles(cycles * std::clamp(count * 4 / kMemoryBytes, 0.1, 1.0), count); }
   // The vectors that transform runs of tiles are not all full.
   double RunTiles() const { return static_cast<double>(tiles * RoundUp(row_tiles, lanes)) / static_cast<double>(row_tiles); }
 
@@ -69,7 +71,7 @@ Estimate FilterOf(const Facts& f) {
   const double points = static_cast<double>(f.points), channels = static_cast<double>(f.form.channels), columns = static_cast<double>(blocks * block);
   estimate.cycles = f.Cycles(1 / kProducts, points * static_cast<double>(RoundUp(rows, s.mr)) * channels * columns) +
                     f.Cycles(kTransform, points * channels * f.RunTiles()) + f.Cycles(kTransform, points * static_cast<double>(rows) * columns) +
-                    f.Cycles(kWeights, points * static_cast<double>(rows) * channels);
+                    f.MemoryCycles(kWeights, points * static_cast<double>(rows) * channels);
   return estimate;
 }
 
@@ -87,11 +89,16 @@ Estimate GradientOf(const Facts& f) {
   s.kc = 32;
   s.k_split = std::clamp<int64_t>(Ceil(kTasks, Ceil(rows, s.mc)), 1, std::max<int64_t>(f.tiles / (2 * s.kc), 1));
   const double points = static_cast<double>(f.points), channels = static_cast<double>(RoundUp(rows, s.mr)), columns = static_cast<double>(row);
-  estimate.cycles = f.Cycles(1 / kProducts, points * channels * columns * static_cast<double>(f.tiles)) +
+  estimate.cycles = f.Cycles(1 / kGradientProducts, points * channels * columns * static_cast<double>(f.tiles)) +
                     f.Cycles(kTransform, points * static_cast<double>(rows) * f.RunTiles()) +
-                    f.Cycles(kPixelGradient, points * static_cast<double>(f.form.out_channels) * f.RunTiles()) +
+                    f.MemoryCycles(kPixelGradient, points * static_cast<double>(f.form.out_channels * f.tiles)) +
                     f.Cycles(kTransform * static_cast<double>(s.k_split), points * static_cast<double>(rows) * columns);
   return estimate;
+}
+
+// Whether the operands have been rounded to 16 bits.
+bool Narrow(const WinogradForm& form, const KernelPlan& plan) {
+  return SizeOf(plan.args[form.data->arg].dtype) == 2 && SizeOf(plan.args[form.other->arg].dtype) == 2;
 }
 
 Estimate EstimateOf(const WinogradForm& form, const KernelPlan& plan, int tile, const CpuTarget& cpu) {
@@ -104,7 +111,9 @@ Estimate EstimateOf(const WinogradForm& form, const KernelPlan& plan, int tile, 
 std::string ValidateWinograd(const WinogradSchedule& s, const KernelPlan& plan, const CpuTarget& cpu) {
   const auto form = WinogradForm::Of(plan);
   if (!form) return "the contraction is no convolution of stride 1 with a square kernel";
-  if ((s.tile != 2 && s.tile != 4) || (s.tile + form->taps - 1 != 4 && s.tile + form->taps - 1 != 6)) return "there are no such transforms";
+  const int size = s.tile + form->taps - 1;
+  if ((s.tile != 2 && s.tile != 4) || (size != 4 && size != 6 && size != 8)) return "there are no such transforms";
+  if (size == 8 && !Narrow(*form, plan)) return "transforms at 8 points are for bf16 and f16";
   if (s.mr < 1 || s.nv < 1 || TileRegisters(s.mr, s.nv) > cpu.vector_registers()) return "the register tile needs too many registers";
   if (s.mc < 1 || s.mb < 1 || s.kc < 1 || s.k_split < 1) return "a block is empty";
   if (s.mb % s.mr != 0 || s.mc % s.mr != 0) return "a block is no multiple of the tile's rows";
@@ -125,7 +134,8 @@ std::optional<WinogradSchedule> DefaultWinograd(const KernelPlan& plan, const Cp
   const double multiplies = static_cast<double>(contract.batch) * contract.m * contract.n * contract.k;
   if (multiplies < kFewestMultiplies) return std::nullopt;
   std::optional<WinogradSchedule> best;
-  double least = multiplies / (cpu.vector_bytes() / 4) / kProducts;
+  // Products of pairs of bf16 take half as long; those of transformed operands are f32.
+  double least = multiplies / (cpu.vector_bytes() / 4) / kProducts / (DefaultContract(plan, cpu).pairs ? 2 : 1);
   for (int tile : {4, 2}) {
     const Estimate estimate = EstimateOf(*form, plan, tile, cpu);
     if (!ValidateWinograd(estimate.schedule, plan, cpu).empty() || estimate.cycles >= least) continue;

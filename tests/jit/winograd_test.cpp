@@ -30,7 +30,7 @@ Vector Apply(const WinogradTransforms::Matrix& matrix, const Vector& x) {
 TEST(WinogradTransforms, AreTheCorrelation) {
   std::mt19937 random(1);
   std::normal_distribution<double> normal;
-  for (auto [tile, taps] : {std::pair(2, 3), std::pair(4, 3), std::pair(2, 5), std::pair(3, 4)}) {
+  for (auto [tile, taps] : {std::pair(2, 3), std::pair(4, 3), std::pair(2, 5), std::pair(3, 4), std::pair(4, 5), std::pair(5, 4)}) {
     const WinogradTransforms t = MakeWinogradTransforms(tile, taps);
     for (int trial = 0; trial < 20; ++trial) {
       Vector d(tile + taps - 1), g(taps);
@@ -168,6 +168,24 @@ TEST(WinogradForm, OfGradients) {
     EXPECT_EQ(form.y.out, 16);
     EXPECT_EQ(form.y.origin, -1);
     EXPECT_EQ(form.y.extent, 16);
+  }
+}
+
+TEST(DefaultWinograd, HasEightPointsForNarrowOperandsOnly) {
+  const Conv conv{"five_taps", "[8, 64, 27, 27]", "[192, 64, 5, 5]", R"({"padding": [2, 2]})"};
+  const CpuTarget cpu;
+  for (std::string_view dtype : {"f32", "bf16"}) {
+    int forms = 0;
+    for (const KernelPlan& plan : PlansOf(conv, dtype)) {
+      if (!WinogradForm::Of(plan)) continue;
+      ++forms;
+      std::optional<WinogradSchedule> schedule = DefaultWinograd(plan, cpu);
+      ASSERT_TRUE(schedule);
+      EXPECT_EQ(schedule->tile, dtype == "f32" ? 2 : 4);
+      schedule->tile = 4;
+      EXPECT_EQ(Validate(*schedule, plan, cpu), dtype == "f32" ? "transforms at 8 points are for bf16 and f16" : "");
+    }
+    EXPECT_EQ(forms, 3) << dtype;
   }
 }
 
