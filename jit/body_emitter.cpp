@@ -202,6 +202,7 @@ bool BodyEmitter::WithinPiece(const Operand& operand) const {
   const int lanes = prelude_->lanes();
   const auto whole = [&](int64_t steps) { return steps % lanes == 0; };
   const Digits along = Coalesce(operand.coordinate.dim(state_.vector_dim));
+  if (along[0].stride == 0) return whole(along[0].extent) && whole(state_.multiple);  // pieces one step apart: their number is a higher digit
   if (along[0].stride != 1 || (along.size() > 1 && !whole(along[0].extent)) || !whole(state_.multiple)) return false;
   for (int d = 0; d < operand.coordinate.rank(); ++d) {
     for (const Digit& digit : operand.coordinate.dim(d)) {
