@@ -9,9 +9,9 @@
 namespace athanor {
 namespace {
 
-// The gradient of a convolution's weights. A phase transforms the gradient of the pixels into [size * size][tiles][out channels]. Then each
-// task owns some channels and a part of the tiles: it transforms their windows, `kc` tiles at a time, adds up the products at all points, and
-// transforms the sums into taps, [channels][taps * taps][out channels]. With k_split a last phase adds the parts.
+// The gradient of a convolution's weights. A phase transforms the gradient of the pixels into [tiles / kc][size * size][kc][out channels]: what is
+// used together lies together. Then each task owns some channels and a part of the tiles: it transforms their windows, `kc` tiles at a time, adds up
+// the products at all points, and transforms the sums into taps, [channels][taps * taps][out channels]. With k_split a last phase adds the parts.
 class WinogradGradientGenerator {
  public:
   WinogradGradientGenerator(const KernelPlan& plan, const WinogradSchedule& schedule, const CpuTarget& cpu)
@@ -27,7 +27,7 @@ class WinogradGradientGenerator {
         writer_(plan, form_, schedule.tile, &prelude_, &out_) {
     row_ = RoundUp(form_.out_channels, schedule.nv * lanes_);
     gradient_row_ = Spread(row_, lanes_);
-    gradient_point_ = Spread(writer_.tiles() * gradient_row_, lanes_);
+    gradient_point_ = Spread(schedule.kc * gradient_row_, lanes_);
     data_row_ = Spread(schedule.kc + lanes_, lanes_);        // a run of tiles is written in whole vectors
     data_point_ = Spread(schedule.mc * data_row_, lanes_);
     sum_point_ = Spread(schedule.mc * row_, lanes_);
@@ -37,7 +37,7 @@ class WinogradGradientGenerator {
 
   KernelSource Generate() {
     KernelSource source;
-    source.temporary_bytes.push_back(writer_.points() * gradient_point_ * 4);
+    source.temporary_bytes.push_back(Ceil(writer_.tiles(), schedule_.kc) * writer_.points() * gradient_point_ * 4);
     if (parts_ > 1) source.temporary_bytes.push_back(parts_ * form_.channels * taps_ * row_ * 4);
     PlaceScratch(&source);
     for (const char* helper : {"load", "store"}) prelude_.Use(helper, DType::kF32);
@@ -63,7 +63,7 @@ class WinogradGradientGenerator {
     };
     data_ = place(writer_.points() * data_point_), sums_ = place(writer_.points() * sum_point_), results_ = place(schedule_.mc * taps_ * row_);
     // A square of tiles and out channels; runs of tiles are written in whole vectors.
-    square_ = 2 * lanes_ * lanes_;
+    square_ = Spread(2 * lanes_ * lanes_, lanes_);
     source->scratch_bytes = std::max(scratch, writer_.points() * square_ * 4 + 64);
   }
 
@@ -71,6 +71,7 @@ class WinogradGradientGenerator {
   void WriteGradients(KernelSource* source) {
     const int tile = schedule_.tile, size = writer_.size();
     prelude_.Use("transpose", DType::kF32);
+    if (schedule_.streaming) prelude_.Use("stream", DType::kF32), prelude_.Use("fence");
     const int64_t columns = Ceil(form_.out_channels, lanes_);
     out_.Comment(fmt::format("The gradient of the pixels of tiles, {0} x {0} each, as {1} x {1} points.", tile, size));
     out_.Open("extern \"C\" void gradients(char* const* args, long begin, long end, char* scratch)");
@@ -114,9 +115,12 @@ class WinogradGradientGenerator {
     out_.Line("vf32 r[{}];", lanes_);
     out_.Line("for (int i = 0; i < {}; ++i) r[i] = load(square + point * {} + i * {});", lanes_, square_, 2 * lanes_);
     out_.Line("transpose(r);");
-    out_.Line("float* const to = (float*)args[{}] + point * {} + p0 * {} + n0;", plan_.args.size(), gradient_point_, gradient_row_);
-    out_.Line("for (long p = 0; p < p1 - p0; ++p) store(to + p * {}, r[p]);", gradient_row_);
-    for (int depth = 0; depth < 3; ++depth) out_.Close();
+    out_.Line("float* const to = (float*)args[{}] + p0 / {} * {} + point * {} + p0 % {} * {} + n0;", plan_.args.size(), schedule_.kc,
+              writer_.points() * gradient_point_, gradient_point_, schedule_.kc, gradient_row_);
+    out_.Line("for (long p = 0; p < p1 - p0; ++p) {}(to + p * {}, r[p]);", schedule_.streaming ? "stream" : "store", gradient_row_);
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    if (schedule_.streaming) out_.Line("fence();");
+    out_.Close();
     out_.Blank();
     source->phases.push_back({"gradients", Ceil(writer_.tiles(), lanes_) * columns});
   }
@@ -161,7 +165,8 @@ class WinogradGradientGenerator {
     out_.Line("transform_data(args, c0, c1, p0, p1, v);");
     out_.Open("for (long point = 0; point < {}; ++point)", writer_.points());
     out_.Line("const float* a = v + point * {};", data_point_);
-    out_.Line("const float* const b = (const float*)args[{}] + point * {} + p0 * {};", plan_.args.size(), gradient_point_, gradient_row_);
+    out_.Line("const float* const b = (const float*)args[{}] + p0 / {} * {} + point * {};", plan_.args.size(), schedule_.kc,
+              writer_.points() * gradient_point_, gradient_point_);
     out_.Line("float* c = sums + point * {};", sum_point_);
     out_.Open("for (long i = 0; i < channels; i += {0}, a += {1}, c += {2})", mr, mr * data_row_, mr * row_);
     out_.Open("for (long n = 0; n < {}; n += {})", row_, panel);

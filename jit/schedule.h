@@ -50,7 +50,7 @@ struct WinogradSchedule {
   int64_t kc = 32;
   int64_t k_split = 1;                                       // gradient: parallel partial sums over the tiles, combined in order
   ContractSchedule::Maker maker = ContractSchedule::Maker::kAsmjit;
-  bool streaming = false;                                    // transformed weights go past the caches
+  bool streaming = false;                                    // transformed weights (gradient: pixels) go past the caches
   bool operator==(const WinogradSchedule&) const = default;
 };
 

@@ -15,7 +15,7 @@ constexpr int64_t kFewestMultiplies = int64_t{1} << 22;      // below, a kernel 
 constexpr int64_t kMostBytes = int64_t{1} << 28;             // of a transformed operand
 constexpr double kProducts = 0.85, kGradientProducts = 0.6;  // of the peak, that products reach
 // Cycles for each vector of points. Weights and the gradient of pixels go through memory, more and more so up to kMemoryBytes.
-constexpr double kTransform = 0.6, kWeights = 20, kPixelGradient = 60;
+constexpr double kTransform = 0.6, kWeights = 20, kPixelGradient = 25;
 constexpr double kMemoryBytes = 1 << 24;
 
 struct Estimate {
@@ -88,6 +88,7 @@ Estimate GradientOf(const Facts& f) {
   s.mc = s.mb = RoundUp(Ceil(rows, blocks), s.mr);
   s.kc = 32;
   s.k_split = std::clamp<int64_t>(Ceil(kTasks, Ceil(rows, s.mc)), 1, std::max<int64_t>(f.tiles / (2 * s.kc), 1));
+  s.streaming = f.points * f.tiles * row * 4 > f.cpu.l3_bytes / 4;
   const double points = static_cast<double>(f.points), channels = static_cast<double>(RoundUp(rows, s.mr)), columns = static_cast<double>(row);
   estimate.cycles = f.Cycles(1 / kGradientProducts, points * channels * columns * static_cast<double>(f.tiles)) +
                     f.Cycles(kTransform, points * static_cast<double>(rows) * f.RunTiles()) +
@@ -118,7 +119,7 @@ std::string ValidateWinograd(const WinogradSchedule& s, const KernelPlan& plan, 
   if (s.mc < 1 || s.mb < 1 || s.kc < 1 || s.k_split < 1) return "a block is empty";
   if (s.mb % s.mr != 0 || s.mc % s.mr != 0) return "a block is no multiple of the tile's rows";
   if (form->gradient ? s.mb != s.mc : s.k_split != 1) return form->gradient ? "mb is not mc" : "only a gradient splits k";
-  if (form->gradient && s.streaming) return "a gradient transforms no weights";
+  if (form->gradient && s.kc % (cpu.vector_bytes() / 4) != 0) return "kc is no multiple of the vector";
   const Facts facts(*form, plan, s.tile, cpu);
   const int64_t panel = s.nv * facts.lanes, row = RoundUp(form->out_channels, panel);
   const int64_t largest = form->gradient ? std::max({facts.tiles * row, s.mc * row, s.mc * (s.kc + 2 * facts.lanes), s.k_split * form->channels * row})
@@ -157,6 +158,7 @@ std::vector<WinogradSchedule> WinogradSpace(const KernelPlan& plan, const CpuTar
     };
     add([](WinogradSchedule&) {});
     add([](WinogradSchedule& s) { s.maker = ContractSchedule::Maker::kCpp; });
+    add([](WinogradSchedule& s) { s.streaming = !s.streaming; });
     for (int64_t rows : {8, 16, 64}) {
       add([&](WinogradSchedule& s) {
         s.mb = RoundUp(rows, s.mr);
