@@ -23,7 +23,7 @@
 namespace athanor::bench {
 namespace {
 
-constexpr double kSlowToCheck = 4e9;                         // FLOPs beyond which only Settings::check_all interprets
+constexpr double kSlowToCheck = 4e9;                         // FLOPs that the interpreter may take, but for Settings::check_all
 constexpr double kNoisy = 0.02;                              // Timing::noise beyond which more is measured
 
 double MillisecondsSince(std::chrono::steady_clock::time_point start) {
@@ -51,7 +51,7 @@ class Subject {
   int kernels() const { return static_cast<int>(executable_->report().kernels.size()); }
   std::string dtype() const { return std::string(Name(graph_.desc(graph_.outputs()[0].value).dtype)); }
 
-  Judgement Check() const { return Judge(graph_, inputs_, outputs_); }
+  Judgement Check(int noisy_runs) const { return Judge(graph_, inputs_, outputs_, noisy_runs); }
 
  private:
   void MakeInputs() {
@@ -206,7 +206,8 @@ std::vector<Result> Measure(const std::vector<Case>& cases, const Settings& sett
     const DType dtype = result.dtype == "f64" ? DType::kF64 : result.dtype == "bf16" ? DType::kBF16 : DType::kF32;
     const double compute_ms = result.flops / peak.gflops(dtype) * 1e-6;
     result.roofline_ms = std::max(compute_ms, result.bytes / peak.read_gbs * 1e-6);
-    if (settings.check_all || result.flops <= kSlowToCheck) result.judgement = subject.Check();
+    const double runs = settings.check_all ? kNoisyRuns + 1 : std::min<double>(kNoisyRuns + 1, kSlowToCheck / std::max(result.flops, 1.0));
+    if (runs >= 1) result.judgement = subject.Check(static_cast<int>(runs) - 1);
     if (!settings.time) subjects.back().reset();             // its memory is free for the next
     results.push_back(std::move(result));
   }

@@ -41,7 +41,7 @@ struct Result {
   double gflops() const { return flops / time.ms_median * 1e-6; }
   double gbs() const { return bytes / time.ms_median * 1e-6; }
   double roofline_fraction() const { return roofline_ms / time.ms_median; }
-  bool wrong() const { return judgement && !judgement->right; }
+  bool wrong() const { return judgement && judgement->decided && !judgement->right; }
 };
 
 struct Settings {

@@ -15,10 +15,9 @@
 namespace athanor::bench {
 namespace {
 
-// With noise three times as large as rounding errors, and as many runs, hardly an element in a hundred million stays unexplained that is only
+// With noise three times as large as rounding errors, and kNoisyRuns runs, hardly an element in a hundred million stays unexplained that is only
 // as far off as rounding made it; errors from about eight standard deviations on are seen. Behind a kink the noise grows only by the square
 // root: three times as many jumps. Hence the factor.
-constexpr int kNoisyRuns = 64;
 constexpr double kNoise = 3;
 constexpr double kBehindKink = 2;
 constexpr double kRoundings = 8;  // how many units in the last place of the largest element a sum errs by
@@ -197,7 +196,7 @@ DType JudgedDType(const Graph& graph) {
 
 double AllowedError(DType dtype) { return ArithmeticError(dtype) + RoundingError(dtype, 1); }
 
-Judgement Judge(const Graph& graph, std::span<const HostTensor> inputs, std::span<const HostTensor> results) {
+Judgement Judge(const Graph& graph, std::span<const HostTensor> inputs, std::span<const HostTensor> results, int noisy_runs) {
   const std::vector<HostTensor> exact = InterpretUnrounded(graph, inputs);
   const DType dtype = JudgedDType(graph);
   Judgement judgement{.allowed = AllowedError(dtype)};
@@ -209,9 +208,9 @@ Judgement Judge(const Graph& graph, std::span<const HostTensor> inputs, std::spa
   }
   const auto all_right = [&] { return std::all_of(comparisons.begin(), comparisons.end(), [](const Comparison& c) { return c.right(); }); };
   const int at_once = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 16u));
-  for (int run = 0; run < kNoisyRuns && !all_right(); run += at_once) {
+  for (int run = 0; run < noisy_runs && !all_right(); run += at_once) {
     std::vector<std::future<std::vector<HostTensor>>> batch;
-    for (int seed = run; seed < std::min(run + at_once, kNoisyRuns); ++seed) {
+    for (int seed = run; seed < std::min(run + at_once, noisy_runs); ++seed) {
       batch.push_back(std::async(std::launch::async, [&, seed] { return InterpretUnrounded(graph, inputs, Noise(graph, seed)); }));
     }
     for (auto& noisy : batch) {
@@ -222,6 +221,7 @@ Judgement Judge(const Graph& graph, std::span<const HostTensor> inputs, std::spa
     }
   }
   judgement.right = all_right();
+  judgement.decided = judgement.right || noisy_runs >= kNoisyRuns;
   for (const Comparison& c : comparisons) judgement.sensitivity = std::max(judgement.sensitivity, c.sensitivity());
   return judgement;
 }

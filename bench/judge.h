@@ -22,6 +22,7 @@ struct Judgement {
   double allowed = 0;      // without any noise, for the largest element
   double sensitivity = 0;  // of the values to noise, where it was asked: the largest of the outputs it was asked for
   bool right = false;
+  bool decided = true;     // false where fewer runs with noise than kNoisyRuns left something unexplained
   std::string worst;  // name of the output with the largest error
 };
 
@@ -29,6 +30,7 @@ struct Judgement {
 DType JudgedDType(const Graph& graph);
 double AllowedError(DType dtype);
 
-Judgement Judge(const Graph& graph, std::span<const HostTensor> inputs, std::span<const HostTensor> results);
+inline constexpr int kNoisyRuns = 64;
+Judgement Judge(const Graph& graph, std::span<const HostTensor> inputs, std::span<const HostTensor> results, int noisy_runs = kNoisyRuns);
 
 }  // namespace athanor::bench

@@ -37,7 +37,7 @@ Json ToJson(const Result& r) {
     json["max_rel_error"] = r.judgement->error;
     json["allowed_rel_error"] = r.judgement->allowed;
     json["noise_sensitivity"] = r.judgement->sensitivity;
-    json["right"] = r.judgement->right;
+    json["right"] = r.judgement->decided ? Json(r.judgement->right) : Json();
   }
   return json;
 }
@@ -46,6 +46,7 @@ std::string Verdict(const Result& r) {
   if (!r.judgement) return "unchecked";
   return fmt::format("{:.1e}{}", r.judgement->error,
                      r.wrong()                                   ? " WRONG"
+                     : !r.judgement->decided                     ? " undecided"
                      : r.judgement->error > r.judgement->allowed ? " by rounding"
                                                                  : "");
 }
