@@ -25,7 +25,7 @@ AttentionWriter::AttentionWriter(const KernelPlan& plan, const AttentionSchedule
       schedule_(schedule),
       cpu_(cpu),
       lanes_(cpu.vector_bytes() / static_cast<int>(SizeOf(attention_.dtype))),
-      prelude_(cpu.isa, lanes_),
+      prelude_(cpu, lanes_),
       type_(ScalarType(attention_.dtype)),
       vector_(VectorType(attention_.dtype)) {
   queries_ = ScoreRow(attention_.lq);
@@ -84,7 +84,6 @@ struct Heights {
 std::string AttentionWriter::KernelName(const Product& product, int height, int64_t columns) {
   Microkernel kernel;
   kernel.dtype = pairs() ? DType::kBF16 : attention_.dtype;
-  kernel.vdpbf16ps = has_bf16_instructions();
   kernel.mr = height;
   kernel.nv = static_cast<int>((columns + lanes_ - 1) / lanes_);
   kernel.a_row = product.a_row, kernel.a_step = product.a_step, kernel.b_step = product.b_step, kernel.c_row = product.c_row;
@@ -306,7 +305,7 @@ int64_t AttentionWriter::ZippedRow(int64_t extent) const { return RoundUp(extent
 void AttentionWriter::WriteZipping(const std::string& name, int64_t row, int64_t depth) {
   for (const char* helper : {"load", "store"}) prelude_.Use(helper, DType::kI32);
   if (depth % lanes_ != 0) prelude_.Use("tail", DType::kI32);
-  UseHalves();
+  prelude_.Use("halves");
   out_.Comment("to[i / 2] = x[i] and x[i + 1] in turns");
   out_.Open("static __attribute__((noinline)) void zip_{}(const int* x, int* to, long rows)", name);
   const auto zip = [&](bool last) {
@@ -330,8 +329,6 @@ void AttentionWriter::WriteZipping(const std::string& name, int64_t row, int64_t
   out_.Close();
   out_.Blank();
 }
-
-void AttentionWriter::UseHalves() { prelude_.Use(has_bf16_instructions() ? "halves_avx512bf16" : "halves"); }
 
 void AttentionWriter::WriteRows(const AttentionRows& to, int64_t rows, int64_t extent, const std::string& from, int64_t from_row,
                                 const std::string& factor, const std::string& row_offset, const std::string& head) {

@@ -96,14 +96,12 @@ class AttentionWriter {
   // turns; behind an odd number of rows the upper half is zero, and so is what lies behind the last column.
   void WriteZipping(const std::string& name, int64_t row, int64_t depth);
   int64_t ZippedRow(int64_t extent) const;  // ints from one pair of rows to the next, whose extent is given in bf16
-  void UseHalves();  // asks for the prelude's functions on halves
 
   int64_t PlaceScratch(int64_t elements);  // byte offset
   std::string Scratch(int64_t offset) const { return fmt::format("({}*)(scratch + {})", type_, offset); }
   // What products read: T or, of pairs, ints.
   std::string Packed(int64_t offset) const { return fmt::format("({}*)(scratch + {})", ScalarType(packed()), offset); }
   DType packed() const { return pairs() ? DType::kI32 : attention_.dtype; }
-  bool has_bf16_instructions() const { return cpu_.isa == Isa::kAvx512 && cpu_.Has("avx512bf16"); }
   // A row-wise loop over whole vectors and a masked rest of `extent` elements: body(at, live).
   template <typename F>
   void ForVectors(int64_t extent, const F& body) const {

@@ -217,7 +217,7 @@ class ForwardGenerator : AttentionWriter {
 
   // P of two keys in one row, in the place of scores further up, which are used up.
   void WritePairs(const std::string& of_key, const std::string& of_next, const std::string& more) {
-    UseHalves();
+    prelude_.Use("halves");
     prelude_.Use("store", DType::kI32);
     out_.Open("for (long key = low / 2 * 2; key < high; key += 2)");
     out_.Line("const {} e = {}, next = {};", vector_, of_key, of_next);

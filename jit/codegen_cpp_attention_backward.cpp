@@ -378,7 +378,7 @@ class BackwardGenerator : AttentionWriter {
 
   // P and dS to bf16, which takes the place of values further left, which are used up.
   void WriteRounding(int64_t keys, const std::string& at) {
-    UseHalves();
+    prelude_.Use("halves");
     prelude_.Use("store", DType::kI32);
     const auto [begin, end] = KeysReached(keys);
     const auto both = [&](const char* values) {

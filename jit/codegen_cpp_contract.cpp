@@ -25,10 +25,9 @@ class ContractGenerator {
         contract_(std::get<ContractPlan>(plan.detail)),
         schedule_(schedule),
         isa_(cpu.isa),
-        vdpbf16ps_(cpu.Has("avx512bf16") && cpu.isa == Isa::kAvx512),
         pairs_(schedule.pairs),
         lanes_(cpu.vector_bytes() / static_cast<int>(SizeOf(contract_.accumulator))),
-        prelude_(cpu.isa, lanes_),
+        prelude_(cpu, lanes_),
         type_(ScalarType(contract_.accumulator)),
         packed_(pairs_ ? "int" : type_),
         a_(contract_.a, contract_.a_result, 1, plan.args),
@@ -156,7 +155,6 @@ class ContractGenerator {
     Microkernel kernel;
     kernel.name = std::string("tile") + (row_tail ? "_m" : "") + (column_tail ? "_n" : "");
     kernel.dtype = pairs_ ? DType::kBF16 : contract_.accumulator;
-    kernel.vdpbf16ps = vdpbf16ps_;
     kernel.mr = row_tail ? static_cast<int>(m_ % schedule_.mr) : schedule_.mr;
     const int64_t rest = n_ % panel();
     kernel.nv = column_tail ? static_cast<int>(Ceil(rest, lanes_)) : schedule_.nv;
@@ -339,7 +337,7 @@ class ContractGenerator {
   const ContractPlan& contract_;
   const ContractSchedule& schedule_;
   Isa isa_;
-  bool vdpbf16ps_, pairs_;
+  bool pairs_;
   int lanes_;
   Prelude prelude_;
   SourceWriter out_;

@@ -21,7 +21,7 @@ class LoopNestGenerator {
       : plan_(plan),
         schedule_(schedule),
         body_(std::get<LoopPlan>(plan.detail).body),
-        prelude_(cpu.isa, LanesFor(body_, cpu)),
+        prelude_(cpu, LanesFor(body_, cpu)),
         emitter_(body_, plan.args, &prelude_, &out_),
         loops_(&emitter_, &prelude_, &out_, 1, false) {
     uint32_t reduced = 0;

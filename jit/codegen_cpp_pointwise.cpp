@@ -66,7 +66,7 @@ class PointwiseGenerator {
         space_(MakeSpace(loop_, plan.args, cpu)),
         body_(space_.body),
         lanes_(LanesFor(body_, cpu)),
-        prelude_(cpu.isa, lanes_),
+        prelude_(cpu, lanes_),
         emitter_(body_, plan.args, &prelude_, &out_),
         loops_(&emitter_, &prelude_, &out_, schedule.unroll, schedule.streaming) {}
 

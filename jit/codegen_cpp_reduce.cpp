@@ -21,7 +21,7 @@ class ReduceGenerator {
         cols_(body_.extents[1]),
         lanes_(LanesFor(body_, cpu)),
         lanes_on_rows_(LanesOnRows(body_)),
-        prelude_(cpu.isa, lanes_),
+        prelude_(cpu, lanes_),
         emitter_(body_, plan.args, &prelude_, &out_),
         loops_(&emitter_, &prelude_, &out_, 1, schedule.streaming),
         pass_plan_(body_, emitter_.varies(), !lanes_on_rows_),

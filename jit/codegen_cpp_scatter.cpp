@@ -16,7 +16,7 @@ class ScatterGenerator {
         schedule_(schedule),
         scatter_(std::get<ScatterPlan>(plan.detail)),
         lanes_(cpu.vector_bytes() / (ValueType(scatter_.dtype) == DType::kF64 ? 8 : 4)),
-        prelude_(cpu.isa, lanes_) {}
+        prelude_(cpu, lanes_) {}
 
   KernelSource Generate() {
     const int64_t block = (schedule_.column_block + lanes_ - 1) / lanes_ * lanes_;

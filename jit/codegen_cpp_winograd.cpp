@@ -23,7 +23,7 @@ class WinogradGenerator {
         lanes_(cpu.vector_bytes() / 4),
         size_(schedule.tile + form_.taps - 1),
         transforms_(MakeWinogradTransforms(schedule.tile, form_.taps)),
-        prelude_(cpu.isa, lanes_),
+        prelude_(cpu, lanes_),
         writer_(plan, form_, schedule.tile, &prelude_, &out_) {
     block_ = static_cast<int64_t>(schedule.nv) * lanes_;
     weight_row_ = Spread(RoundUp(form_.channels, lanes_), lanes_);

@@ -23,7 +23,7 @@ class WinogradGradientGenerator {
         lanes_(cpu.vector_bytes() / 4),
         taps_(form_.taps * form_.taps),
         transforms_(MakeWinogradTransforms(form_.taps, schedule.tile)),
-        prelude_(cpu.isa, lanes_),
+        prelude_(cpu, lanes_),
         writer_(plan, form_, schedule.tile, &prelude_, &out_) {
     row_ = RoundUp(form_.out_channels, schedule.nv * lanes_);
     gradient_row_ = Spread(row_, lanes_);

@@ -16,7 +16,8 @@ namespace athanor {
 // For each element of C products are added in increasing k, one rounding each, whatever the maker.
 //
 // With kBF16, elements of A and B are pairs of bf16, steps 2p and 2p + 1 of k in the lower and the upper half of an int, so that `k`
-// and the strides count pairs; C is f32. The two products of a pair are added by vdpbf16ps, or one after the other.
+// and the strides count pairs; C is f32. The two products of a pair are added by vdpbf16ps where the prelude has
+// the processor's bf16 instructions, else one after the other.
 struct Microkernel {
   std::string name;
   DType dtype = DType::kF32;                                 // f32, f64 or bf16
@@ -26,7 +27,6 @@ struct Microkernel {
   int64_t b_tail = 0;                                        // only that many lanes of B's last vector may be read; 0: all
   int64_t c_row = 0;                                         // C[i, j] = c[i * c_row + j]; whole vectors are written
   int unroll = 4;                                            // steps of k per iteration
-  bool vdpbf16ps = false;                                    // kBF16: the processor has the instruction
 
   DType accumulator() const { return dtype == DType::kBF16 ? DType::kF32 : dtype; }
   std::string_view element() const { return dtype == DType::kBF16 ? "int" : ScalarType(dtype); }  // of A and B, in C++

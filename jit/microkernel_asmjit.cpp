@@ -111,8 +111,7 @@ class Emitter {
 }  // namespace
 
 bool WriteMicrokernelAsmjit(const Microkernel& kernel, Isa isa, Prelude* prelude, SourceWriter* out) {
-  static_cast<void>(prelude);
-  if (kernel.dtype == DType::kBF16 && !(kernel.vdpbf16ps && isa == Isa::kAvx512)) return false;
+  if (kernel.dtype == DType::kBF16 && !prelude->bf16_instructions()) return false;
   const int64_t reach = SizeOf(kernel.accumulator()) * std::max({kernel.a_row * kernel.mr + kernel.a_step * kernel.unroll, kernel.b_step * kernel.unroll + 64,
                                                          kernel.c_row * kernel.mr});
   if ((kernel.b_tail > 0 && isa != Isa::kAvx512) || reach > INT32_MAX) return false;

@@ -15,7 +15,7 @@ void WriteMicrokernelCpp(const Microkernel& kernel, Prelude* prelude, SourceWrit
   for (const char* helper : {"splat", "load"}) prelude->Use(helper, loaded);
   for (const char* helper : {"load", "store"}) prelude->Use(helper, kernel.accumulator());
   if (kernel.b_tail > 0) prelude->Use("tail", loaded);
-  if (pairs) prelude->Use(kernel.vdpbf16ps ? "dot_avx512bf16" : "dot");
+  if (pairs) prelude->Use("dot");
   out->Comment(kernel.b_tail > 0 ? fmt::format("{} rows by {} vectors, the last with {} lanes", kernel.mr, kernel.nv, kernel.b_tail)
                                  : fmt::format("{} rows by {} vectors", kernel.mr, kernel.nv));
   out->Open("static __attribute__((noinline)) void {}(const {}* a, const {}* b, {}* c, long k, long first)", kernel.name,

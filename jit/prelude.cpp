@@ -95,9 +95,9 @@ void AppendValueUnits(int lanes, std::vector<PreludeUnit>* units) {
                                 lanes)});
 }
 
-std::vector<PreludeUnit> AllUnits(Isa isa, int lanes) {
+std::vector<PreludeUnit> AllUnits(Isa isa, int lanes, bool bf16_instructions) {
   std::vector<PreludeUnit> units;
-  AppendMemoryUnits(isa, lanes, &units);
+  AppendMemoryUnits(isa, lanes, bf16_instructions, &units);
   AppendValueUnits(lanes, &units);
   AppendMathUnits(isa, lanes, &units);
   AppendRandomUnits(lanes, &units);
@@ -130,7 +130,7 @@ void Prelude::Use(std::string_view helper) { used_.emplace(helper); }
 void Prelude::Use(std::string_view helper, DType dtype) { used_.insert(fmt::format("{}.{}", helper, Tag(dtype))); }
 
 std::string Prelude::Text() const {
-  const std::vector<PreludeUnit> units = AllUnits(isa_, lanes_);
+  const std::vector<PreludeUnit> units = AllUnits(isa_, lanes_, bf16_instructions_);
   std::set<std::string, std::less<>> wanted;
   std::function<void(std::string_view)> want = [&](std::string_view name) {
     if (!wanted.emplace(name).second) return;

@@ -22,10 +22,10 @@ namespace athanor {
 //           load_strided(p, stride, n), store_strided(p, v, stride, n); stream(p, v): not through the caches when p is aligned
 //           to a vector, fence() after the last one. No alignment is required anywhere. Booleans in memory: load_bool,
 //           store_bool..., bf16 and f16: load_bf16, store_f16_tail, ... (as vf32).
+//           bf16 are rounded, and their products added, by the processor's instructions where it has them (AVX512_BF16): denormals are then zero.
 // Pairs     two bf16 in each lane of a vi32, the first below: pair(low, high) of values that are bf16 already, round_pair(low, high);
-//           load_pairs(p) as they lie in memory; dot(c, a, b) = c + the products of both halves, by vdpbf16ps as "dot_avx512bf16".
-// Halves    vu16x2, 2 N bf16: round_halves(a, b), two vectors one behind the other, by the processor's instruction as
-//           "halves_avx512bf16"; zip_halves(h): the lanes of both in pairs; store_halves(p, q, h): each to its own place;
+//           load_pairs(p) as they lie in memory; dot(c, a, b) = c + the products of both halves.
+// Halves    vu16x2, 2 N bf16: round_halves(a, b), two vectors one behind the other; zip_halves(h): the lanes of both in pairs; store_halves(p, q, h): each to its own place;
 //           zip_pairs_low(a, b), zip_pairs_high(a, b): two rows of bf16 in turns, the first and the last N pairs.
 // Order     even(a, b), odd(a, b): every second element of two vectors; zip_low(a, b), zip_high(a, b): their elements in turns (vf32).
 // Across    sum(v), max(v): over the lanes, in a fixed order; transpose(r): r[i][j] <-> r[j][i] of N vectors.
@@ -36,10 +36,12 @@ namespace athanor {
 //           are handled as IEEE and C do.
 class Prelude {
  public:
-  Prelude(Isa isa, int lanes) : isa_(isa), lanes_(lanes) {}
+  Prelude(Isa isa, int lanes) : isa_(isa), lanes_(lanes) {}  // without optional features
+  Prelude(const CpuTarget& cpu, int lanes) : isa_(cpu.isa), lanes_(lanes), bf16_instructions_(cpu.isa == Isa::kAvx512 && cpu.Has("avx512bf16")) {}
 
   Isa isa() const { return isa_; }
   int lanes() const { return lanes_; }
+  bool bf16_instructions() const { return bf16_instructions_; }
   // Asks for a helper, e.g. Use("load", DType::kF32), Use("fence"). InternalError when there is no such helper.
   void Use(std::string_view helper);
   void Use(std::string_view helper, DType dtype);
@@ -49,6 +51,7 @@ class Prelude {
  private:
   Isa isa_;
   int lanes_;
+  bool bf16_instructions_ = false;
   std::set<std::string, std::less<>> used_;
 };
 

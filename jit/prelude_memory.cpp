@@ -186,7 +186,7 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
 }
 
 // Booleans, bf16 and f16 have another form in memory than as values.
-void AppendNarrowUnits(int lanes, std::vector<PreludeUnit>* units) {
+void AppendNarrowUnits(int lanes, bool bf16_instructions, std::vector<PreludeUnit>* units) {
   auto forms = [](std::string_view tag, std::string_view value, std::string_view memory, std::string_view scalar) {
     return Substitute(
         "INLINE $V load_$tag(const $T* p) { return $tag_value(load(p)); }\n"
@@ -205,13 +205,15 @@ void AppendNarrowUnits(int lanes, std::vector<PreludeUnit>* units) {
   // Round to nearest even; a NaN keeps its sign and becomes quiet.
   units->push_back({"bf16",
                     {"load.u16", "store.u16", "tail.u16", "strided.u16"},
-                    "INLINE vf32 bf16_value(vu16 x) { return (vf32)(__builtin_convertvector(x, vi32) << 16); }\n"
-                    "INLINE vu16 bf16_bits(vf32 x) {\n"
-                    "  vi32 bits = (vi32)x;\n"
-                    "  vi32 rounded = ((bits >> 16) & 0xffff) + (((bits & 0xffff) + 0x7fff + ((bits >> 16) & 1)) >> 16);\n"
-                    "  vi32 nan = ((bits >> 16) & 0xffff) | 0x40;\n"
-                    "  return __builtin_convertvector(x != x ? nan : rounded, vu16);\n"
-                    "}\n"
+                    "INLINE vf32 bf16_value(vu16 x) { return (vf32)(__builtin_convertvector(x, vi32) << 16); }\n" +
+                        std::string(bf16_instructions ? "typedef __bf16 vbf16 __attribute__((vector_size(sizeof(vu16))));\n"
+                                                        "INLINE vu16 bf16_bits(vf32 x) { return (vu16)__builtin_convertvector(x, vbf16); }\n"
+                                                      : "INLINE vu16 bf16_bits(vf32 x) {\n"
+                                                        "  vi32 bits = (vi32)x;\n"
+                                                        "  vi32 rounded = ((bits >> 16) & 0xffff) + (((bits & 0xffff) + 0x7fff + ((bits >> 16) & 1)) >> 16);\n"
+                                                        "  vi32 nan = ((bits >> 16) & 0xffff) | 0x40;\n"
+                                                        "  return __builtin_convertvector(x != x ? nan : rounded, vu16);\n"
+                                                        "}\n") +
                     "INLINE float bf16_value(unsigned short x) { return __builtin_bit_cast(float, (unsigned)x << 16); }\n"
                     "INLINE unsigned short bf16_bits(float x) { return bf16_bits(vf32{x})[0]; }\n" +
                         forms("bf16", "vf32", "vu16", "unsigned short")});
@@ -253,16 +255,14 @@ void AppendNarrowUnits(int lanes, std::vector<PreludeUnit>* units) {
                                    {{"$IOTA", LaneList(lanes, [](int i) { return std::to_string(i); })}})});
   units->push_back({"dot",
                     {"pairs", "splat.i32"},
-                    "// c + the products of both halves\n"
-                    "INLINE vf32 dot(vf32 c, vi32 a, vi32 b) {\n"
-                    "  c = __builtin_elementwise_fma((vf32)(a << 16), (vf32)(b << 16), c);\n"
-                    "  return __builtin_elementwise_fma((vf32)(a & ~0xffff), (vf32)(b & ~0xffff), c);\n"
-                    "}\n"});
-  units->push_back({"dot_avx512bf16",
-                    {"pairs", "splat.i32"},
-                    "typedef __bf16 bf16_halves __attribute__((vector_size(64)));\n"
-                    "// c + the products of both halves\n"
-                    "INLINE vf32 dot(vf32 c, vi32 a, vi32 b) { return (vf32)__builtin_ia32_dpbf16ps_512(c, (bf16_halves)a, (bf16_halves)b); }\n"});
+                    bf16_instructions ? "typedef __bf16 bf16_halves __attribute__((vector_size(64)));\n"
+                                        "// c + the products of both halves\n"
+                                        "INLINE vf32 dot(vf32 c, vi32 a, vi32 b) { return (vf32)__builtin_ia32_dpbf16ps_512(c, (bf16_halves)a, (bf16_halves)b); }\n"
+                                      : "// c + the products of both halves\n"
+                                        "INLINE vf32 dot(vf32 c, vi32 a, vi32 b) {\n"
+                                        "  c = __builtin_elementwise_fma((vf32)(a << 16), (vf32)(b << 16), c);\n"
+                                        "  return __builtin_elementwise_fma((vf32)(a & ~0xffff), (vf32)(b & ~0xffff), c);\n"
+                                        "}\n"});
   const std::string halves = Substitute(
       "INLINE vi32 zip_halves(vu16x2 h) { return (vi32)__builtin_shufflevector(h, h, $LOW); }\n"
       "INLINE vi32 zip_pairs_low(vi32 a, vi32 b) { return (vi32)__builtin_shufflevector((vu16x2)a, (vu16x2)b, $FIRST); }\n"
@@ -276,20 +276,15 @@ void AppendNarrowUnits(int lanes, std::vector<PreludeUnit>* units) {
        {"$LAST", LaneList(2 * lanes, [&](int i) { return std::to_string(lanes + i / 2 + i % 2 * 2 * lanes); })},
        {"$ALL", LaneList(lanes, [](int i) { return std::to_string(i); })},
        {"$REST", LaneList(lanes, [&](int i) { return std::to_string(lanes + i); })}});
-  const std::string halves_type = fmt::format("typedef unsigned short vu16x2 __attribute__((vector_size({})));\n", 4 * lanes);
+  const std::string round_halves =
+      bf16_instructions ? "INLINE vu16x2 round_halves(vf32 a, vf32 b) { return (vu16x2)__builtin_ia32_cvtne2ps2bf16_512(b, a); }\n"
+                        : fmt::format("INLINE vu16x2 round_halves(vf32 a, vf32 b) {{\n"
+                                      "  return __builtin_shufflevector(bf16_bits(a), bf16_bits(b), {});\n"
+                                      "}}\n",
+                                      LaneList(2 * lanes, [](int i) { return std::to_string(i); }));
   units->push_back({"halves",
                     {"bf16"},
-                    halves_type +
-                        fmt::format("INLINE vu16x2 round_halves(vf32 a, vf32 b) {{\n"
-                                    "  return __builtin_shufflevector(bf16_bits(a), bf16_bits(b), {});\n"
-                                    "}}\n",
-                                    LaneList(2 * lanes, [](int i) { return std::to_string(i); })) +
-                        halves});
-  units->push_back({"halves_avx512bf16",
-                    {"bf16"},
-                    halves_type +
-                        "INLINE vu16x2 round_halves(vf32 a, vf32 b) { return (vu16x2)__builtin_ia32_cvtne2ps2bf16_512(b, a); }\n" +
-                        halves});
+                    fmt::format("typedef unsigned short vu16x2 __attribute__((vector_size({})));\n", 4 * lanes) + round_halves + halves});
   units->push_back({"f16",
                     {"load.u16", "store.u16", "tail.u16", "strided.u16"},
                     "typedef _Float16 vf16 __attribute__((vector_size(sizeof(vu16))));\n"
@@ -387,9 +382,9 @@ std::string TransposeText(const ElementType& type, int lanes) {
 
 }  // namespace
 
-void AppendMemoryUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
+void AppendMemoryUnits(Isa isa, int lanes, bool bf16_instructions, std::vector<PreludeUnit>* units) {
   AppendAccessUnits(isa, lanes, units);
-  AppendNarrowUnits(lanes, units);
+  AppendNarrowUnits(lanes, bf16_instructions, units);
   for (const ElementType& type : kElementTypes) {
     const int blocks = lanes * type.bytes / 16;
     if ((type.bytes == 4 || type.bytes == 8) && (blocks == 1 || blocks == 2 || blocks == 4) && lanes * type.bytes <= 64) {

@@ -24,7 +24,7 @@ struct ElementType {
 inline constexpr ElementType kElementTypes[] = {{"f32", "float", 4}, {"f64", "double", 8},       {"i32", "int", 4},
                                                 {"i64", "long", 8},  {"u8", "unsigned char", 1}, {"u16", "unsigned short", 2}};
 
-void AppendMemoryUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units);  // prelude_memory.cpp
+void AppendMemoryUnits(Isa isa, int lanes, bool bf16_instructions, std::vector<PreludeUnit>* units);  // prelude_memory.cpp
 void AppendMathUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units);    // prelude_math.cpp
 
 void AppendRandomUnits(int lanes, std::vector<PreludeUnit>* units);           // prelude_random.cpp

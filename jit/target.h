@@ -21,7 +21,7 @@ struct CpuTarget {
 
   int vector_bytes() const { return isa == Isa::kAvx512 ? 64 : 32; }
   int vector_registers() const { return isa == Isa::kAvx512 ? 32 : 16; }
-  bool Has(std::string_view feature) const;                  // "avx512bf16": sums of two products of bf16 (vdpbf16ps)
+  bool Has(std::string_view feature) const;                  // "avx512bf16": rounds to bf16, sums two products of bf16
 };
 
 // This machine. Throws Error naming the missing features when it has neither AVX-512 (F, BW, DQ, VL) nor AVX2 + FMA.

@@ -17,7 +17,7 @@ template <typename T>
 class Runner {
  public:
   Runner(const Microkernel& kernel, const CpuTarget& cpu, Maker maker) : kernel_(kernel), lanes_(cpu.vector_bytes() / static_cast<int>(sizeof(T))) {
-    Prelude prelude(cpu.isa, lanes_);
+    Prelude prelude(cpu, lanes_);
     SourceWriter out;
     made_ = true;
     if (maker == Maker::kAsmjit) made_ = WriteMicrokernelAsmjit(kernel, cpu.isa, &prelude, &out);
