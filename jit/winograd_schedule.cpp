@@ -88,7 +88,8 @@ Estimate GradientOf(const Facts& f) {
   s.mc = s.mb = RoundUp(Ceil(rows, blocks), s.mr);
   s.kc = 32;
   s.k_split = std::clamp<int64_t>(Ceil(kTasks, Ceil(rows, s.mc)), 1, std::max<int64_t>(f.tiles / (2 * s.kc), 1));
-  s.streaming = f.points * f.tiles * row * 4 > f.cpu.l3_bytes / 4;
+  // Where a vector is a whole line of the cache.
+  s.streaming = f.cpu.vector_bytes() == 64 && f.points * f.tiles * row * 4 > f.cpu.l3_bytes / 4;
   const double points = static_cast<double>(f.points), channels = static_cast<double>(RoundUp(rows, s.mr)), columns = static_cast<double>(row);
   estimate.cycles = f.Cycles(1 / kGradientProducts, points * channels * columns * static_cast<double>(f.tiles)) +
                     f.Cycles(kTransform, points * static_cast<double>(rows) * f.RunTiles()) +
