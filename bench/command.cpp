@@ -52,6 +52,15 @@ int ReportWrong(const std::vector<bench::Result>& results) {
   return wrong;
 }
 
+// Perf mode runs the interpreter a few times only.
+void ReportUndecided(const std::vector<bench::Result>& results) {
+  std::vector<std::string> names;
+  for (const bench::Result& r : results) {
+    if (r.judgement && !r.judgement->decided) names.push_back(r.item.name);
+  }
+  if (!names.empty()) fmt::print(stderr, "athanor: warning: rounding may explain the errors of {} or not: --mode correctness decides\n", fmt::join(names, ", "));
+}
+
 void PrintCorrectness(const std::vector<bench::Result>& results) {
   for (const bench::Result& r : results) {
     const bench::Judgement& j = *r.judgement;
@@ -107,6 +116,7 @@ int Bench(const Arguments& a) {
   if (!a.csv.empty()) WriteFile(a.csv, bench::ToCsv(report));
   if (!a.html.empty()) WriteFile(a.html, bench::ToHtml(report));
   settings.time ? fmt::print("{}", bench::ToTable(report)) : PrintCorrectness(report.results);
+  ReportUndecided(report.results);
   const int slower = a.compare.empty() ? 0 : PrintComparison(a.compare, old, report.results);
   return ReportWrong(report.results) + slower > 0 ? 1 : 0;
 }

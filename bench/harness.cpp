@@ -23,7 +23,8 @@
 namespace athanor::bench {
 namespace {
 
-constexpr double kSlowToCheck = 4e9;                         // FLOPs that the interpreter may take, but for Settings::check_all
+constexpr double kSlowToCheck = 4e9;                         // FLOPs beyond which only Settings::check_all interprets
+constexpr int kFewestNoisyRuns = 2;                          // what is grossly wrong is found by them
 constexpr double kNoisy = 0.02;                              // Timing::noise beyond which more is measured
 
 double MillisecondsSince(std::chrono::steady_clock::time_point start) {
@@ -206,8 +207,10 @@ std::vector<Result> Measure(const std::vector<Case>& cases, const Settings& sett
     const DType dtype = result.dtype == "f64" ? DType::kF64 : result.dtype == "bf16" ? DType::kBF16 : DType::kF32;
     const double compute_ms = result.flops / peak.gflops(dtype) * 1e-6;
     result.roofline_ms = std::max(compute_ms, result.bytes / peak.read_gbs * 1e-6);
-    const double runs = settings.check_all ? kNoisyRuns + 1 : std::min<double>(kNoisyRuns + 1, kSlowToCheck / std::max(result.flops, 1.0));
-    if (runs >= 1) result.judgement = subject.Check(static_cast<int>(runs) - 1);
+    const double affordable = kSlowToCheck / std::max(result.flops, 1.0);
+    if (settings.check_all || affordable >= 1) {
+      result.judgement = subject.Check(settings.check_all ? kNoisyRuns : static_cast<int>(std::clamp<double>(affordable, kFewestNoisyRuns, kNoisyRuns)));
+    }
     if (!settings.time) subjects.back().reset();             // its memory is free for the next
     results.push_back(std::move(result));
   }

@@ -20,6 +20,8 @@ namespace {
 // root: three times as many jumps. Hence the factor.
 constexpr double kNoise = 3;
 constexpr double kBehindKink = 2;
+// Beyond so many times what a few runs moved any element of an output, more runs would not explain a difference either.
+constexpr double kGross = 4;
 constexpr double kRoundings = 8;  // how many units in the last place of the largest element a sum errs by
 
 // Operations whose results need no rounding: they select or move, so that what is equal stays equal.
@@ -168,6 +170,9 @@ class Comparison {
   }
 
   bool right() const { return unexplained_.empty(); }
+  bool grossly_wrong() const {
+    return std::any_of(unexplained_.begin(), unexplained_.end(), [&](const Element& e) { return !(e.excess <= kGross * sensitivity_ * scale_); });
+  }
   double error() const { return error_; }
   double sensitivity() const { return sensitivity_; }
 
@@ -221,7 +226,8 @@ Judgement Judge(const Graph& graph, std::span<const HostTensor> inputs, std::spa
     }
   }
   judgement.right = all_right();
-  judgement.decided = judgement.right || noisy_runs >= kNoisyRuns;
+  judgement.decided = judgement.right || noisy_runs >= kNoisyRuns ||
+                      std::any_of(comparisons.begin(), comparisons.end(), [](const Comparison& c) { return c.grossly_wrong(); });
   for (const Comparison& c : comparisons) judgement.sensitivity = std::max(judgement.sensitivity, c.sensitivity());
   return judgement;
 }

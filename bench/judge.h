@@ -22,7 +22,7 @@ struct Judgement {
   double allowed = 0;      // without any noise, for the largest element
   double sensitivity = 0;  // of the values to noise, where it was asked: the largest of the outputs it was asked for
   bool right = false;
-  bool decided = true;     // false where fewer runs with noise than kNoisyRuns left something unexplained
+  bool decided = true;     // false where more runs with noise, up to kNoisyRuns, might explain what is unexplained
   std::string worst;  // name of the output with the largest error
 };
 

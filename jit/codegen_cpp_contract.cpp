@@ -14,7 +14,6 @@ namespace {
 
 using Pack = ContractSchedule::Pack;
 
-
 // The kernel: a phase that packs what is packed as a whole, the tiles, and with k_split a phase that adds the partial sums.
 // A task of the tiles phase owns mc rows and nc columns (all columns when it packs A itself) of one batch, over one part of k. Panels
 // of A that tasks pack are packed kc steps at a time, so that they stay in the cache.

@@ -6,6 +6,7 @@
 #include "ops/error.h"
 
 namespace athanor {
+
 ContractPacker::ContractPacker(const KernelPlan& plan, const ContractPlan& contract, const ContractOperand& a, const ContractOperand& b,
                                int nv, int64_t a_depth, int64_t b_depth, bool pairs, Prelude* prelude, SourceWriter* out)
     : plan_(plan), contract_(contract), a_(a), b_(b), prelude_(prelude), out_(out), lanes_(prelude->lanes()), pairs_(pairs),

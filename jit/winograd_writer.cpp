@@ -5,6 +5,7 @@
 #include "jit/prelude_units.h"
 
 namespace athanor {
+
 std::vector<std::string> WinogradNames(std::string_view stem, int count) {
   std::vector<std::string> names;
   for (int i = 0; i < count; ++i) names.push_back(fmt::format("{}{}", stem, i));
