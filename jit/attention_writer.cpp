@@ -98,7 +98,7 @@ std::string AttentionWriter::KernelName(const Product& product, int height, int6
   const bool common =
       height == Heights(product.rows, product.mr).common() && columns == static_cast<int64_t>(product.nv) * lanes_;
   kernel.unroll = common ? 2 : 4;
-  if (common || !WriteMicrokernelAsmjit(kernel, cpu_.isa, &prelude_, &out_)) WriteMicrokernelCpp(kernel, &prelude_, &out_);
+  WriteMicrokernel(kernel, !common, &prelude_, &out_);
   return kernel.name;
 }
 

@@ -23,7 +23,6 @@ class ContractGenerator {
       : plan_(plan),
         contract_(std::get<ContractPlan>(plan.detail)),
         schedule_(schedule),
-        isa_(cpu.isa),
         pairs_(schedule.pairs),
         lanes_(cpu.vector_bytes() / static_cast<int>(SizeOf(contract_.accumulator))),
         prelude_(cpu, lanes_),
@@ -170,7 +169,7 @@ class ContractGenerator {
   }
 
   void WriteMicrokernel(bool row_tail, bool column_tail) {
-    athanor::WriteMicrokernel(TileKernel(row_tail, column_tail), schedule_.maker == ContractSchedule::Maker::kAsmjit, isa_, &prelude_, &out_);
+    athanor::WriteMicrokernel(TileKernel(row_tail, column_tail), schedule_.maker == ContractSchedule::Maker::kAsmjit, &prelude_, &out_);
   }
 
   void WriteTiles(KernelSource* source) {
@@ -335,7 +334,6 @@ class ContractGenerator {
   const KernelPlan& plan_;
   const ContractPlan& contract_;
   const ContractSchedule& schedule_;
-  Isa isa_;
   bool pairs_;
   int lanes_;
   Prelude prelude_;

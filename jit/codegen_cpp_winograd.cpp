@@ -19,7 +19,6 @@ class WinogradGenerator {
         contract_(std::get<ContractPlan>(plan.detail)),
         form_(*WinogradForm::Of(plan)),
         schedule_(schedule),
-        isa_(cpu.isa),
         lanes_(cpu.vector_bytes() / 4),
         size_(schedule.tile + form_.taps - 1),
         transforms_(MakeWinogradTransforms(schedule.tile, form_.taps)),
@@ -119,7 +118,7 @@ class WinogradGenerator {
     kernel.nv = schedule_.nv;
     kernel.a_row = weight_row_, kernel.a_step = 1;
     kernel.b_step = block_, kernel.c_row = block_;
-    athanor::WriteMicrokernel(kernel, schedule_.maker == ContractSchedule::Maker::kAsmjit, isa_, &prelude_, &out_);
+    athanor::WriteMicrokernel(kernel, schedule_.maker == ContractSchedule::Maker::kAsmjit, &prelude_, &out_);
   }
 
   void WriteTiles(KernelSource* source) {
@@ -181,7 +180,6 @@ class WinogradGenerator {
   const ContractPlan& contract_;
   const WinogradForm form_;
   const WinogradSchedule& schedule_;
-  Isa isa_;
   int lanes_, size_;
   WinogradTransforms transforms_;
   Prelude prelude_;

@@ -19,7 +19,6 @@ class WinogradGradientGenerator {
         contract_(std::get<ContractPlan>(plan.detail)),
         form_(*WinogradForm::Of(plan)),
         schedule_(schedule),
-        isa_(cpu.isa),
         lanes_(cpu.vector_bytes() / 4),
         taps_(form_.taps * form_.taps),
         transforms_(MakeWinogradTransforms(form_.taps, schedule.tile)),
@@ -145,7 +144,7 @@ class WinogradGradientGenerator {
     kernel.nv = schedule_.nv;
     kernel.a_row = data_row_, kernel.a_step = 1;
     kernel.b_step = gradient_row_, kernel.c_row = row_;
-    athanor::WriteMicrokernel(kernel, schedule_.maker == ContractSchedule::Maker::kAsmjit, isa_, &prelude_, &out_);
+    athanor::WriteMicrokernel(kernel, schedule_.maker == ContractSchedule::Maker::kAsmjit, &prelude_, &out_);
   }
 
   void WriteTiles(KernelSource* source) {
@@ -209,7 +208,6 @@ class WinogradGradientGenerator {
   const ContractPlan& contract_;
   const WinogradForm form_;
   const WinogradSchedule& schedule_;
-  Isa isa_;
   int lanes_, taps_;
   WinogradTransforms transforms_;
   Prelude prelude_;

@@ -36,10 +36,10 @@ struct Microkernel {
 void WriteMicrokernelCpp(const Microkernel& kernel, Prelude* prelude, SourceWriter* out);
 // The second emits machine code with asmjit and writes it as a block of bytes, declared extern "C": no compile time. AVX-512 or
 // AVX2; false when it does not make this one (a masked tail on AVX2, pairs without vdpbf16ps).
-bool WriteMicrokernelAsmjit(const Microkernel& kernel, Isa isa, Prelude* prelude, SourceWriter* out);
+bool WriteMicrokernelAsmjit(const Microkernel& kernel, Prelude* prelude, SourceWriter* out);
 
 // By the maker that is asked for; what asmjit doesn't make is C++.
-void WriteMicrokernel(const Microkernel& kernel, bool asmjit, Isa isa, Prelude* prelude, SourceWriter* out);
+void WriteMicrokernel(const Microkernel& kernel, bool asmjit, Prelude* prelude, SourceWriter* out);
 
 // Registers that the tile takes: accumulators, a row of B and one broadcast of A.
 inline int TileRegisters(int mr, int nv) { return mr * nv + nv + 1; }

@@ -110,7 +110,8 @@ class Emitter {
 
 }  // namespace
 
-bool WriteMicrokernelAsmjit(const Microkernel& kernel, Isa isa, Prelude* prelude, SourceWriter* out) {
+bool WriteMicrokernelAsmjit(const Microkernel& kernel, Prelude* prelude, SourceWriter* out) {
+  const Isa isa = prelude->isa();
   if (kernel.dtype == DType::kBF16 && !prelude->bf16_instructions()) return false;
   const int64_t reach = SizeOf(kernel.accumulator()) * std::max({kernel.a_row * kernel.mr + kernel.a_step * kernel.unroll, kernel.b_step * kernel.unroll + 64,
                                                          kernel.c_row * kernel.mr});

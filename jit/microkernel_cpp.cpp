@@ -2,8 +2,8 @@
 
 namespace athanor {
 
-void WriteMicrokernel(const Microkernel& kernel, bool asmjit, Isa isa, Prelude* prelude, SourceWriter* out) {
-  if (asmjit && WriteMicrokernelAsmjit(kernel, isa, prelude, out)) return;
+void WriteMicrokernel(const Microkernel& kernel, bool asmjit, Prelude* prelude, SourceWriter* out) {
+  if (asmjit && WriteMicrokernelAsmjit(kernel, prelude, out)) return;
   WriteMicrokernelCpp(kernel, prelude, out);
 }
 

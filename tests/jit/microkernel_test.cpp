@@ -20,7 +20,7 @@ class Runner {
     Prelude prelude(cpu, lanes_);
     SourceWriter out;
     made_ = true;
-    if (maker == Maker::kAsmjit) made_ = WriteMicrokernelAsmjit(kernel, cpu.isa, &prelude, &out);
+    if (maker == Maker::kAsmjit) made_ = WriteMicrokernelAsmjit(kernel, &prelude, &out);
     else WriteMicrokernelCpp(kernel, &prelude, &out);
     if (!made_) return;
     out.Open("extern \"C\" void call(const {0}* a, const {0}* b, {0}* c, long k, long first)", ScalarType(kernel.dtype));
@@ -108,7 +108,7 @@ TEST(Microkernel, TooWideStridesAreNotMadeByAsmjit) {
   kernel.a_row = int64_t{1} << 31, kernel.b_step = 48, kernel.c_row = 48;
   Prelude prelude(Isa::kAvx512, 16);
   SourceWriter out;
-  EXPECT_FALSE(WriteMicrokernelAsmjit(kernel, Isa::kAvx512, &prelude, &out));
+  EXPECT_FALSE(WriteMicrokernelAsmjit(kernel, &prelude, &out));
   EXPECT_TRUE(out.text().empty());
 }
 
