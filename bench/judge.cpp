@@ -44,8 +44,6 @@ bool IsExact(const Graph& graph, const Node& node) {
   return widens || kExact.contains(node.op->name);
 }
 
-bool IsNarrow(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16; }
-
 // Half the distance between 1 and the next number.
 double UnitOf(DType dtype) {
   switch (dtype) {
@@ -62,7 +60,7 @@ double UnitOf(DType dtype) {
 
 // What storing x in a narrow dtype may change; f16 has a smallest step that matters.
 double RoundingError(DType dtype, double x) {
-  if (!IsNarrow(dtype)) return 0;
+  if (!IsHalf(dtype)) return 0;
   return std::max(UnitOf(dtype) * std::abs(x), dtype == DType::kF16 ? 0x1p-25 : 0);
 }
 

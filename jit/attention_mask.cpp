@@ -27,8 +27,7 @@ std::string Added(const AttentionPlan& plan, const std::string& loaded, bool vec
 
 std::string AddedElement(const AttentionPlan& plan, const std::string& address) {
   const std::string suffix = MemorySuffix(plan.mask_dtype), element = fmt::format("*({})", address);
-  const bool narrow = plan.mask_dtype == DType::kBF16 || plan.mask_dtype == DType::kF16;
-  return Added(plan, narrow ? fmt::format("{}_value({})", suffix.substr(1), element) : element, false);
+  return Added(plan, IsHalf(plan.mask_dtype) ? fmt::format("{}_value({})", suffix.substr(1), element) : element, false);
 }
 
 // Rows of keys side by side: a square of queries by keys is transposed in registers.

@@ -319,7 +319,7 @@ BodyEmitter::Value BodyEmitter::BoundedLoad(const Expr& expr, int id, const Acce
   }
   prelude_->Use("splat", value);
   out_->Line("{} {} = splat({});", VectorType(value), name, fill);
-  const bool half = memory == DType::kBF16 || memory == DType::kF16;
+  const bool half = IsHalf(memory);
   const bool unit = access.kind == Access::Kind::kUnit && (memory == value || (half && operand.fill == 0));
   bool steps = true;                                         // the varying coordinates go up by one a lane
   for (const Bound& bound : operand.bounds) {

@@ -9,8 +9,6 @@
 namespace athanor {
 namespace {
 
-bool IsHalf(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16; }
-
 bool DividesStrides(const Digits& digits, int64_t lanes) {
   return std::all_of(digits.begin(), digits.end(), [&](const Digit& digit) { return digit.stride % lanes == 0; });
 }

@@ -133,7 +133,7 @@ class PlanBuilder {
     plan.m = shape[shape.size() - 2], plan.n = shape.back(), plan.k = a_shape.back();
     plan.batch = Product(Shape(shape.begin(), shape.end() - 2));
     const DType dtype = Desc(node.outputs[0]).dtype;
-    plan.accumulator = dtype == DType::kBF16 || dtype == DType::kF16 ? DType::kF32 : dtype;
+    plan.accumulator = IsHalf(dtype) ? DType::kF32 : dtype;
     plan.epilogue = ContractEpilogue(cluster, plan);
     plan.b = ContractB(node, &plan);
     plan.a = ContractA(cluster, &plan);

@@ -192,7 +192,7 @@ std::string_view VectorType(DType dtype) {
   }
 }
 
-DType ValueType(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16 ? DType::kF32 : dtype; }
+DType ValueType(DType dtype) { return IsHalf(dtype) ? DType::kF32 : dtype; }
 
 std::string LowestLiteral(DType dtype) {
   switch (ValueType(dtype)) {

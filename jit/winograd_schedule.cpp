@@ -98,9 +98,9 @@ Estimate GradientOf(const Facts& f) {
   return estimate;
 }
 
-// Whether the operands have been rounded to 16 bits.
-bool Narrow(const WinogradForm& form, const KernelPlan& plan) {
-  return SizeOf(plan.args[form.data->arg].dtype) == 2 && SizeOf(plan.args[form.other->arg].dtype) == 2;
+// Whether both operands have been rounded to 16 bits.
+bool OfHalves(const WinogradForm& form, const KernelPlan& plan) {
+  return IsHalf(plan.args[form.data->arg].dtype) && IsHalf(plan.args[form.other->arg].dtype);
 }
 
 Estimate EstimateOf(const WinogradForm& form, const KernelPlan& plan, int tile, const CpuTarget& cpu) {
@@ -115,7 +115,7 @@ std::string ValidateWinograd(const WinogradSchedule& s, const KernelPlan& plan, 
   if (!form) return "the contraction is no convolution of stride 1 with a square kernel";
   const int size = s.tile + form->taps - 1;
   if ((s.tile != 2 && s.tile != 4) || (size != 4 && size != 6 && size != 8)) return "there are no such transforms";
-  if (size == 8 && !Narrow(*form, plan)) return "transforms at 8 points are for bf16 and f16";
+  if (size == 8 && !OfHalves(*form, plan)) return "transforms at 8 points are for bf16 and f16";
   if (s.mr < 1 || s.nv < 1 || TileRegisters(s.mr, s.nv) > cpu.vector_registers()) return "the register tile needs too many registers";
   if (s.mc < 1 || s.mb < 1 || s.kc < 1 || s.k_split < 1) return "a block is empty";
   if (s.mb % s.mr != 0 || s.mc % s.mr != 0) return "a block is no multiple of the tile's rows";

@@ -78,7 +78,7 @@ ValueId Emit::Window(ValueId x, int64_t dim, const std::vector<Slide>& slides, d
 
 ValueId Emit::Contract(ValueId a, ValueId b) { return graph_.Add1("_contract", {a, b}); }
 
-DType ComputeType(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16 ? DType::kF32 : dtype; }
+DType ComputeType(DType dtype) { return IsHalf(dtype) ? DType::kF32 : dtype; }
 
 std::vector<int64_t> DimRange(int64_t begin, int64_t end) {
   std::vector<int64_t> dims(static_cast<size_t>(end - begin));

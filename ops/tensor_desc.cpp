@@ -35,6 +35,8 @@ std::string_view Name(DType dtype) { return Info(dtype).name; }
 int64_t SizeOf(DType dtype) { return Info(dtype).bytes; }
 bool IsFloat(DType dtype) { return Info(dtype).is_float; }
 
+bool IsHalf(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16; }
+
 std::optional<DType> ParseDType(std::string_view name) {
   for (const DTypeInfo& info : kDTypes) {
     if (info.name == name) return info.dtype;

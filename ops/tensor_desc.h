@@ -14,6 +14,7 @@ std::string_view Name(DType dtype);                          // "f32", "i64", ..
 std::optional<DType> ParseDType(std::string_view name);
 int64_t SizeOf(DType dtype);                                 // bytes of one element
 bool IsFloat(DType dtype);
+bool IsHalf(DType dtype);                                    // bf16 or f16: held in 16 bits, computed in f32
 
 using Shape = std::vector<int64_t>;
 
