@@ -8,7 +8,7 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import athanor
-from athanor.torch.compiler import compile_graph
+from athanor.torch.compiler import compile_graph, recorders
 from testing import Reports, assert_trains_like_eager, error
 
 
@@ -244,6 +244,37 @@ class MeaningTest(unittest.TestCase):
         backward = compile_graph(graph, "backward", inputs_guarded=False)
         for x in (torch.randn(3, 4), torch.randn(4, 3).t(), torch.randn(1, 4).expand(3, 4)):
             torch.testing.assert_close(backward(x), x * 2 + 1)
+
+    def test_saved_sums_of_embedded_patches_are_contiguous(self):
+        """Eager lets them lie as the convolution's result does, channels outside."""
+        class Patches(nn.Module):
+            def __init__(self, falls_back):
+                super().__init__()
+                self.falls_back = falls_back
+                self.patches, self.norm, self.out = nn.Conv2d(1, 6, 2, stride=2), nn.LayerNorm(6), nn.Linear(6, 6)
+                self.positions = nn.Parameter(torch.randn(1, 12, 6))
+
+            def forward(self, images):
+                x = self.patches(images).flatten(2).transpose(1, 2) + self.positions
+                if self.falls_back:
+                    x = x + torch.cumprod(x, 1)
+                x = x + self.out(F.gelu(self.norm(x)))
+                return self.norm(x)
+
+        for falls_back in (False, True):
+            torch._dynamo.reset()
+            saved, recorder = [], lambda name, fragment: saved.append(fragment)
+            recorders.append(recorder)
+            try:
+                seen = assert_trains_like_eager(self, Patches(falls_back), [(torch.randn(3, 1, 6, 8),)])
+            finally:
+                recorders.remove(recorder)
+            self.assertEqual("aten.cumprod.default" in seen.fallbacks, falls_back)
+            backward = [f for f in saved if f["name"].startswith("backward")]
+            sums = [i for f in backward for i in f["inputs"] if i["shape"] == [3, 12, 6]]
+            self.assertGreaterEqual(len(sums), 2)
+            if not falls_back:
+                self.assertFalse([i for i in sums if "strides" in i])
 
     def test_unsupported_operations_run_in_pytorch(self):
         def function(x):

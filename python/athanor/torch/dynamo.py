@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
-from torch._functorch.partitioners import min_cut_rematerialization_partition
 
 from .compiler import compile_graph
 from .dynamic import SizeSpecialized
 from .operators import DECOMPOSITIONS
+from .saved import split_joint_graph
 
 
 def _is_symbolic(x: Any) -> bool:
@@ -35,7 +35,7 @@ def _backward(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[.
 
 def _compile_static(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
     return aot_autograd(fw_compiler=_forward, bw_compiler=_backward, inference_compiler=_inference, decompositions=DECOMPOSITIONS,
-                        partition_fn=min_cut_rematerialization_partition)(module, inputs)
+                        partition_fn=split_joint_graph)(module, inputs)
 
 
 def compile_dynamo_graph(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:

@@ -113,7 +113,7 @@ class Translation:
     outputs: list[Output]
 
 
-def _memory_order(tensor: torch.Tensor) -> list[int] | None:
+def memory_order(tensor: torch.Tensor) -> list[int] | None:
     """The dimensions from the slowest to the fastest where the tensor is dense in that order; None where it is not."""
     order = sorted(range(tensor.ndim), key=lambda d: (-tensor.stride(d), d))
     expected = 1
@@ -145,7 +145,7 @@ def translate(name: str, inputs: dict[fx.Node, torch.Tensor], nodes: Sequence[fx
     for i, node in enumerate(outputs):
         tensor, value = described(node), values[node]
         require(isinstance(value, Value), f"{node.name} is wanted, but not computed")
-        order = _memory_order(tensor)
+        order = memory_order(tensor)
         if order is not None:
             value = builder.permute(value, order)
         # Outputs have names, and memory, of their own.
