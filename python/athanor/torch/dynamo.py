@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from functorch.compile import make_boxed_func
-from torch._dynamo.backends.common import aot_autograd
+from functorch.compile import aot_module_simplified, make_boxed_func
+from torch._dynamo import disable
 
 from .compiler import compile_graph
 from .dynamic import SizeSpecialized
@@ -30,12 +30,13 @@ def _inference(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[
 
 def _backward(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
     # What autograd hands over may lie otherwise than it did when traced.
-    return make_boxed_func(compile_graph(module, "backward", inputs_guarded=False))
+    return disable(make_boxed_func(compile_graph(module, "backward", inputs_guarded=False)))
 
 
 def _compile_static(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
-    return aot_autograd(fw_compiler=_forward, bw_compiler=_backward, inference_compiler=_inference, decompositions=DECOMPOSITIONS,
-                        partition_fn=split_joint_graph)(module, inputs)
+    # Not torch._dynamo.backends.common.aot_autograd, which does the same and loads Inductor for its logs.
+    return disable(aot_module_simplified(module, inputs, fw_compiler=_forward, bw_compiler=disable(_backward), inference_compiler=_inference,
+                                         decompositions=DECOMPOSITIONS, partition_fn=split_joint_graph))
 
 
 def compile_dynamo_graph(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:

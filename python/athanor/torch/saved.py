@@ -5,7 +5,7 @@ import operator
 from typing import Any
 
 import torch
-from functorch.compile import min_cut_rematerialization_partition
+from functorch.compile import config, min_cut_rematerialization_partition
 from torch import fx
 
 from .rules import VIEWS
@@ -18,7 +18,8 @@ def split_joint_graph(joint: fx.GraphModule, *args: Any, num_fwd_outputs: int, *
     """Cuts AOTAutograd's joint graph in two. Where nothing but our own graphs sees a saved tensor, it is contiguous, or in the layout of images
     that the user chose; in eager mode, views decide how elementwise results lie, and after a patch embedding, say, all sums of a Transformer
     would lie with their channels outside."""
-    forward, backward = min_cut_rematerialization_partition(joint, *args, num_fwd_outputs=num_fwd_outputs, **kwargs)
+    with config.patch(cse=False):                            # the library joins equal nodes itself; theirs takes long to load
+        forward, backward = min_cut_rematerialization_partition(joint, *args, num_fwd_outputs=num_fwd_outputs, **kwargs)
     results = list(forward.graph.output_node().args[0])
     readers = {p.name: p for p in backward.graph.find_nodes(op="placeholder")}
     seen = set(results[:num_fwd_outputs])
