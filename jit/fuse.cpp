@@ -129,7 +129,7 @@ class Fuser {
   // `found` holds for a node on the way.
   template <typename Found>
   bool Reaches(const std::vector<NodeId>& start, const Found& found) const {
-    std::vector<bool> seen(graph_.nodes().size());
+    std::vector<bool> seen(graph_.nodes().size()), opened(result_.clusters.size());
     std::vector<NodeId> work;
     auto push = [&](NodeId n) {
       if (n != kNone && !seen[n]) seen[n] = true, work.push_back(n);
@@ -142,8 +142,10 @@ class Fuser {
       for (ValueId v : At(n).inputs) {
         if (v != kNone) push(Producer(v));
       }
-      if (ClusterOf(n) < 0) continue;
-      for (NodeId m : result_.clusters[ClusterOf(n)].Members()) push(m);
+      const int cluster = ClusterOf(n);
+      if (cluster < 0 || opened[cluster]) continue;
+      opened[cluster] = true;
+      for (NodeId m : result_.clusters[cluster].Members()) push(m);
     }
     return false;
   }
@@ -277,13 +279,22 @@ class Fuser {
         if (statistic) taken.insert(n);
       }
     }
-    // Not where the product also needs, by way of another kernel, what is computed from the statistics.
-    const auto outside = [&](NodeId n) { return ClusterOf(n) >= 0 && ClusterOf(n) != cluster && Reaches({n}, [&](NodeId m) { return taken.count(m) > 0; }); };
+    if (taken.empty()) return;
+    const auto needs_taken = [&](NodeId n) { return Reaches({n}, [&](NodeId m) { return taken.count(m) > 0; }); };
+    // Not where the product also needs, by way of another kernel, what is computed from the statistics. All of a kernel needs the same.
+    std::vector<bool> asked(result_.clusters.size());
+    asked[cluster] = true;
+    const auto outside = [&](NodeId n) {
+      const int other = ClusterOf(n);
+      if (other < 0 || asked[other]) return false;
+      asked[other] = true;
+      return needs_taken(n);
+    };
     if (Reaches({contract.anchor}, outside)) return;
     // What lies between the statistics and the product is computed with them; stored, it would wait for its own reader.
     std::vector<NodeId> between;
     for (NodeId n : behind) {
-      if (!taken.count(n) && Reaches({n}, [&](NodeId m) { return taken.count(m) > 0; })) between.push_back(n);
+      if (!taken.count(n) && needs_taken(n)) between.push_back(n);
     }
     if (std::any_of(between.begin(), between.end(), [&](NodeId n) { return NeedsMemory(n); })) return;
     carried_.insert(between.begin(), between.end());
@@ -291,7 +302,7 @@ class Fuser {
       contract.prologue.push_back(n);
       result_.cluster_of[n] = cluster;
     }
-    if (!taken.empty()) carried_.insert(top);
+    carried_.insert(top);
   }
 
   // A sum over the rows of a stored value, where a contraction reads that value as A with k = rows, or a concatenation that the value is a

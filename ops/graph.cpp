@@ -166,21 +166,25 @@ std::vector<ValueId> Graph::Add(std::string_view name, std::span<const ValueId> 
   if (!output_names.empty() && (output_names.size() < needed || output_names.size() > descs.size())) {
     Fail("{}: {} outputs are named, but it has {}", op->name, output_names.size(), descs.size());
   }
-  const auto name_of = [&](size_t i) { return i < output_names.size() ? std::string_view(output_names[i]) : std::string_view(); };
   for (size_t i = 0; i < descs.size(); ++i) {
-    const std::string_view chosen = name_of(i);
+    const std::string_view chosen = i < output_names.size() ? std::string_view(output_names[i]) : std::string_view();
     CheckShape(op->name, descs[i].shape);
     if (chosen.empty()) continue;
     if (by_name_.contains(chosen)) Fail("{}: the output name \"{}\" is already taken", op->name, chosen);
     const auto before = output_names.first(i);
     if (std::find(before.begin(), before.end(), chosen) != before.end()) Fail("{}: two outputs are named \"{}\"", op->name, chosen);
   }
+  return Append(std::move(node), std::move(descs), output_names);
+}
+
+std::vector<ValueId> Graph::Append(Node node, std::vector<TensorDesc> descs, std::span<const std::string> output_names) {
+  node.outputs.clear();
   for (size_t i = 0; i < descs.size(); ++i) {
     const auto id = static_cast<ValueId>(values_.size());
-    std::string output = name_of(i).empty() ? fmt::format("{}%{}", op->name, id) : std::string(name_of(i));
-    while (by_name_.contains(output)) output += '%';         // a made-up name gives way
+    const bool named = i < output_names.size() && !output_names[i].empty();
+    std::string output = named ? output_names[i] : fmt::format("{}%{}", node.op->name, id);
+    while (!by_name_.emplace(output, id).second) output += '%';   // a made-up name gives way
     node.outputs.push_back(id);
-    by_name_.emplace(output, id);
     values_.push_back({.name = std::move(output),
                        .desc = std::move(descs[i]),
                        .producer = static_cast<NodeId>(nodes_.size()),

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -51,6 +53,12 @@ struct NamedValue {
   ValueId value = kNone;
 };
 
+// Finds names without making strings of them.
+struct NameHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view name) const { return std::hash<std::string_view>()(name); }
+};
+
 // A fragment: nodes in topological order. It only grows, and every addition is checked, so a Graph is always valid.
 // Errors are `Error`s that say which op, which argument, what was given and what is needed.
 class Graph {
@@ -73,6 +81,8 @@ class Graph {
   // (optional outputs may be left out).
   std::vector<ValueId> Add(std::string_view op, std::span<const ValueId> inputs, Attrs attrs = {},
                            std::span<const std::string> output_names = {});
+  // Appends a node that has been checked elsewhere: its attributes are complete, its outputs described.
+  std::vector<ValueId> Append(Node node, std::vector<TensorDesc> descs, std::span<const std::string> output_names);
   ValueId Add1(std::string_view op, std::initializer_list<ValueId> inputs, Attrs attrs = {});  // the only output of an op
   // The origin of the nodes added from now on; without one, each is its own.
   void SetOrigin(std::optional<Origin> origin) { origin_ = origin; }
@@ -86,7 +96,7 @@ class Graph {
   std::vector<Node> nodes_;
   std::vector<ValueId> inputs_;
   std::vector<NamedValue> outputs_;
-  std::map<std::string, ValueId, std::less<>> by_name_;
+  std::unordered_map<std::string, ValueId, NameHash, std::equal_to<>> by_name_;
   std::map<std::pair<double, DType>, ValueId> constants_;
 };
 

@@ -1,10 +1,6 @@
 #include "runtime/executable.h"
 
-#include <sys/mman.h>
-
 #include <chrono>
-#include <cstdlib>
-#include <cstring>
 #include <map>
 #include <thread>
 #include <utility>
@@ -14,6 +10,7 @@
 #include "ops/decompose.h"
 #include "ops/error.h"
 #include "runtime/arena.h"
+#include "runtime/arena_memory.h"
 #include "runtime/index_check.h"
 #include "runtime/kernel_loader.h"
 #include "runtime/log.h"
@@ -25,23 +22,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr int64_t kPrefaulted = 4 << 20;                     // bytes of temporaries that are worth a thread
+
 double MillisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-struct FreeDeleter {
-  void operator()(void* p) const { std::free(p); }
-};
-using AlignedBytes = std::unique_ptr<char, FreeDeleter>;
-
-AlignedBytes Allocate(int64_t bytes) {
-  // Whole huge pages where it is worth it: fewer TLB misses.
-  const int64_t alignment = bytes >= (2 << 20) ? 2 << 20 : kArenaAlignment;
-  const int64_t rounded = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-  char* memory = static_cast<char*>(std::aligned_alloc(alignment, rounded));
-  if (memory == nullptr) Fail("out of memory: {} bytes for temporaries", rounded);
-  if (alignment > kArenaAlignment) madvise(memory, rounded, MADV_HUGEPAGE);  // advice: without huge pages it is only slower
-  return AlignedBytes(memory);
 }
 
 // One kernel launch with its arguments in place. Entries that point into caller memory are filled in by each Run.
@@ -81,7 +65,7 @@ struct Executable::Impl {
   std::shared_ptr<WorkerPool> pool;
   std::vector<Launch> launches;
   std::vector<Patch> input_patches, output_patches;
-  AlignedBytes arena, scratch;
+  ArenaMemory arena, scratch;
   int64_t scratch_stride = 0;
 
   void Build(const Options& options, const std::vector<InPlace>& pairs);
@@ -93,6 +77,10 @@ struct Executable::Impl {
 void Executable::Impl::Build(const Options& options, const std::vector<InPlace>& pairs) {
   auto start = Clock::now();
   program = BuildProgram(Decompose(graph), pairs, options.fusing);
+  if (const int64_t bytes = PlanArena(program, {}).bytes; options.prefault && bytes >= kPrefaulted) {
+    arena = ArenaMemory(bytes);
+    arena.Prefault();
+  }
   report.fuse_ms = MillisecondsSince(start);
 
   start = Clock::now();
@@ -141,10 +129,10 @@ void Executable::Impl::PlaceInMemory() {
   }
   const ArenaPlan plan = PlanArena(program, temporaries);
   report.arena_bytes = plan.bytes;
-  arena = Allocate(plan.bytes);
+  arena.Settle(plan.bytes);
   // Workers' scratch apart by whole pages, so that they never share a cache line or a page.
   scratch_stride = (scratch_stride + 4095) / 4096 * 4096 + kArenaAlignment;
-  scratch = Allocate(scratch_stride * report.threads);
+  scratch = ArenaMemory(scratch_stride * report.threads);
 
   std::map<std::string, int> input_position, output_position;
   for (size_t i = 0; i < graph.inputs().size(); ++i) input_position[graph.value(graph.inputs()[i]).name] = static_cast<int>(i);
@@ -157,12 +145,12 @@ void Executable::Impl::PlaceInMemory() {
       const int a = static_cast<int>(launch.args.size());
       const bool temporary = buffer.role == Program::Buffer::Role::kTemporary;
       const int64_t offset = arg.offset * SizeOf(arg.dtype);
-      launch.args.push_back(temporary ? arena.get() + std::max<int64_t>(plan.offsets[arg.buffer], 0) + offset : nullptr);
+      launch.args.push_back(temporary ? arena.data() + std::max<int64_t>(plan.offsets[arg.buffer], 0) + offset : nullptr);
       if (buffer.role == Program::Buffer::Role::kInput) input_patches.push_back({l, a, input_position.at(buffer.name), offset});
       if (buffer.role == Program::Buffer::Role::kOutput) output_patches.push_back({l, a, output_position.at(buffer.name), offset});
     }
     for (size_t t = 0; t < launch.kernel->temporary_bytes.size(); ++t) {
-      launch.args.push_back(arena.get() + std::max<int64_t>(plan.offsets[next_temporary++], 0));
+      launch.args.push_back(arena.data() + std::max<int64_t>(plan.offsets[next_temporary++], 0));
     }
   }
 }
@@ -186,7 +174,7 @@ void Executable::Impl::Bind(std::span<const void* const> inputs, std::span<void*
 void Executable::Impl::RunLaunch(const Launch& launch) {
   for (const LoadedKernel::Phase& phase : launch.kernel->phases) {
     if (phase.tasks == 0) continue;
-    Job job{phase.run, launch.args.data(), scratch.get(), scratch_stride};
+    Job job{phase.run, launch.args.data(), scratch.data(), scratch_stride};
     pool->ParallelFor(phase.tasks, RunTasks, &job);
   }
 }

@@ -29,8 +29,7 @@ void Rebuilder::Rebuild(NodeId n) {
   const Node& node = from_.node(n);
   const bool known = std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId v) { return map_[v] != kNone; });
   if (known || replace_(n)) return;
-  const Node mapped = Mapped(node);
-  Define(node, Copy(node, mapped));
+  Define(node, Copy(node, Mapped(node)));
 }
 
 ValueId Rebuilder::Map(ValueId v) {
@@ -62,10 +61,16 @@ void Rebuilder::Define(ValueId from, ValueId to) {
   map_[from] = to;
 }
 
-std::vector<ValueId> Rebuilder::Copy(const Node& node, const Node& mapped) {
+std::vector<ValueId> Rebuilder::Copy(const Node& node, Node mapped) {
   std::vector<std::string> names;
   for (ValueId output : node.outputs) names.push_back(to_.Find(from_.value(output).name) ? "" : from_.value(output).name);
-  return to_.Add(node.op->name, mapped.inputs, mapped.attrs, names);
+  const auto same = [&](ValueId before, ValueId now) { return before == kNone ? now == kNone : from_.desc(before) == to_.desc(now); };
+  if (!std::equal(node.inputs.begin(), node.inputs.end(), mapped.inputs.begin(), mapped.inputs.end(), same)) {
+    return to_.Add(node.op->name, mapped.inputs, std::move(mapped.attrs), names);
+  }
+  std::vector<TensorDesc> descs;
+  for (ValueId output : node.outputs) descs.push_back(from_.desc(output));
+  return to_.Append(std::move(mapped), std::move(descs), names);
 }
 
 std::vector<bool> LiveNodes(const Graph& graph) {

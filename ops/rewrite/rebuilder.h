@@ -25,7 +25,7 @@ class Rebuilder {
   void Define(const Node& node, const std::vector<ValueId>& values);
   void Define(ValueId from, ValueId to);
   // Keeps the names that the graph's author gave.
-  std::vector<ValueId> Copy(const Node& node, const Node& mapped);
+  std::vector<ValueId> Copy(const Node& node, Node mapped);
 
  private:
   void Rebuild(NodeId n);

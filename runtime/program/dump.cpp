@@ -67,7 +67,8 @@ void DumpCuda(const Graph& graph, const Arguments& a) {
 }
 
 void DumpCpu(const Graph& graph, const Arguments& a) {
-  const Options options = ProgramOptions(0);
+  Options options = ProgramOptions(0);
+  options.prefault = false;                                  // it will not run
   const auto executable = Executable::Compile(graph, options);
   CpuTarget cpu = DetectCpu();
   if (options.isa) cpu = Restrict(cpu, *options.isa);

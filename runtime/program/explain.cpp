@@ -30,7 +30,9 @@ double ComputeShare(const KernelReport& kernel, const MachinePeak& peak) {
 void Explain(const Arguments& a) {
   const Graph forward = models::LoadGraph(a.fragment, a.grad);
   const Graph graph = a.grad ? Gradient(forward) : forward;
-  const auto executable = Executable::Compile(graph, ProgramOptions(a.threads));
+  Options options = ProgramOptions(a.threads);
+  options.prefault = false;                                  // it will not run
+  const auto executable = Executable::Compile(graph, options);
   const Report& report = executable->report();
   const MachinePeak peak = MeasurePeak(report.threads);
   nlohmann::ordered_json kernels = nlohmann::ordered_json::array();

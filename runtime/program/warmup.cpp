@@ -61,6 +61,7 @@ void Warmup(const Arguments& a) {
     nlohmann::ordered_json kernels = nlohmann::ordered_json::array();
     Options options = ProgramOptions(a.threads);
     CheckCache(options.cache_directory);
+    options.prefault = false;                                // it will not run
     options.tune = TuneMode::kFirst;
     options.tune_budget_seconds = a.budget / static_cast<double>(mine);
     options.tune_progress = [&](const TuneProgress& p) {
