@@ -2,7 +2,7 @@
 
     train.py [--backend athanor|eager|inductor] [--steps N] [--batch N] [--compare]
 
-`--compare` trains with each backend from the same weights on the same batches, and prints losses and speeds side by side.
+`--compare` trains with each backend from the same weights on the same batches, and prints losses and speeds side by side; their steps alternate.
 """
 import argparse
 import gzip
@@ -57,29 +57,35 @@ def load(name):
     return (images - 0.286) / 0.353, torch.from_numpy(read("labels", 1).astype(np.int64))
 
 
-def train(backend, images, labels, steps, batch):
-    torch.manual_seed(0)
-    model = VisionTransformer()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    if backend != "eager":
-        model = torch.compile(model, backend=backend)        # the changed line
-    order = torch.randperm(len(images))
-    losses, times, start = [], [], time.perf_counter()
-    for step in range(steps):
-        chosen = order.roll(-step * batch)[:batch]
+class Training:
+    """A model that is being trained with a backend."""
+
+    def __init__(self, backend, images, labels, batch):
+        torch.manual_seed(0)
+        self.backend, self.images, self.labels, self.batch = backend, images, labels, batch
+        self.model = VisionTransformer()
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3)
+        if backend != "eager":
+            self.model = torch.compile(self.model, backend=backend)  # the changed line
+        self.order = torch.randperm(len(images))
+        self.losses, self.seconds = [], []
+
+    def step(self):
         begin = time.perf_counter()
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(images[chosen]), labels[chosen])
+        chosen = self.order.roll(-len(self.losses) * self.batch)[:self.batch]
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.model(self.images[chosen]), self.labels[chosen])
         loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-        times.append(time.perf_counter() - begin)
-        if step == 0:
-            first = time.perf_counter() - start
-    milliseconds = statistics.median(times[1:] or times) * 1e3
-    print(f"{backend:9} loss {losses[0]:.4f} -> {losses[-1]:.4f}   step {milliseconds:7.1f} ms   {batch / milliseconds * 1e3:6.0f} images/s   "
-          f"first step {first:.2f} s", flush=True)
-    return losses, milliseconds
+        self.optimizer.step()
+        self.losses.append(loss.item())
+        self.seconds.append(time.perf_counter() - begin)
+
+    def milliseconds(self):
+        return statistics.median(self.seconds[1:] or self.seconds) * 1e3
+
+    def __str__(self):
+        return (f"{self.backend:9} loss {self.losses[0]:.4f} -> {self.losses[-1]:.4f}   step {self.milliseconds():7.1f} ms   "
+                f"{self.batch / self.milliseconds() * 1e3:6.0f} images/s   first step {self.seconds[0]:.2f} s")
 
 
 def main():
@@ -91,11 +97,17 @@ def main():
     arguments = parser.parse_args()
     images, labels = load("train")
     backends = ["eager", "inductor", "athanor"] if arguments.compare else [arguments.backend]
-    results = {backend: train(backend, images, labels, arguments.steps, arguments.batch) for backend in backends}
+    trainings = {backend: Training(backend, images, labels, arguments.batch) for backend in backends}
+    for _ in range(arguments.steps):
+        for training in trainings.values():                  # in turn, so that what else the machine does disturbs all alike
+            training.step()
+    for training in trainings.values():
+        print(training)
     if arguments.compare:
-        best = min(results["eager"][1], results["inductor"][1])
-        apart = max(abs(a - b) for a, b in zip(results["athanor"][0], results["eager"][0]))
-        print(f"athanor is {best / results['athanor'][1]:.2f} times the better of the two; losses differ from eager's by at most {apart:.1e}")
+        ours, eager = trainings["athanor"], trainings["eager"]
+        best = min(eager.milliseconds(), trainings["inductor"].milliseconds())
+        apart = max(abs(a - b) for a, b in zip(ours.losses, eager.losses))
+        print(f"athanor is {best / ours.milliseconds():.2f} times the better of the two; losses differ from eager's by at most {apart:.1e}")
 
 
 if __name__ == "__main__":
