@@ -6,16 +6,13 @@
 #include <atomic>
 #include <utility>
 
+#include "jit/integer_math.h"
 #include "ops/error.h"
 
 namespace athanor {
 namespace {
 
 constexpr int64_t kPage = 4096, kHugePage = 2 << 20;
-
-int64_t RoundUp(int64_t bytes, int64_t unit) { return (bytes + unit - 1) / unit * unit; }
-
-int64_t WithRoom(int64_t bytes) { return bytes + std::max(bytes / 4, 8 * kHugePage); }
 
 // A compare-and-exchange writes what is there already, also beside a kernel's stores; a page has to be written to for being brought in.
 void Touch(const std::stop_token& stop, char* data, int64_t bytes) {
@@ -27,10 +24,10 @@ void Touch(const std::stop_token& stop, char* data, int64_t bytes) {
 
 }  // namespace
 
-ArenaMemory::ArenaMemory(int64_t bytes) : asked_(bytes) {
+ArenaMemory::ArenaMemory(int64_t bytes, int64_t room) : asked_(bytes) {
   const bool huge = bytes >= kHugePage;
   const int64_t unit = huge ? kHugePage : kPage;
-  mapped_ = RoundUp(std::max<int64_t>(1, huge ? WithRoom(bytes) : bytes), unit);
+  mapped_ = RoundUp(std::max<int64_t>(1, bytes + room), unit);
   // Somewhere in a mapping that is longer by one unit lies an aligned one.
   void* mapping = mmap(nullptr, mapped_ + unit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) Fail("out of memory: {} bytes for temporaries", bytes);
@@ -56,7 +53,7 @@ ArenaMemory& ArenaMemory::operator=(ArenaMemory&& other) noexcept {
 void ArenaMemory::Prefault() { prefault_ = std::jthread(Touch, data_, asked_); }
 
 void ArenaMemory::Settle(int64_t bytes) {
-  const int64_t kept = RoundUp(std::max<int64_t>({bytes, asked_, 1}), bytes >= kHugePage ? kHugePage : kPage);
+  const int64_t kept = RoundUp(std::max<int64_t>({bytes, asked_, 1}), kPage);
   if (kept > mapped_) {
     *this = ArenaMemory(bytes);
   } else if (kept < mapped_) {

@@ -10,15 +10,15 @@ namespace athanor {
 class ArenaMemory {
  public:
   ArenaMemory() = default;
-  // At least `bytes`, with room for some more. Throws Error where there is no memory.
-  explicit ArenaMemory(int64_t bytes);
+  // At least `bytes`, and addresses for `room` more, which cost nothing until they are touched. Throws Error where there is no memory.
+  explicit ArenaMemory(int64_t bytes, int64_t room = 0);
   ~ArenaMemory();
   ArenaMemory(ArenaMemory&& other) noexcept;
   ArenaMemory& operator=(ArenaMemory&& other) noexcept;
 
   // Starts to bring in what the constructor was asked for. What lies there stays as it is: kernels may run meanwhile.
   void Prefault();
-  // The size is known: gives back what is too much, or starts anew with enough. Before the memory is used.
+  // The size is known: gives back what is neither that nor asked for, or starts anew with enough. Before the memory is used.
   void Settle(int64_t bytes);
   char* data() const { return data_; }
 
@@ -26,7 +26,7 @@ class ArenaMemory {
   void Release();
 
   char* data_ = nullptr;
-  int64_t asked_ = 0, mapped_ = 0;                           // bytes
+  int64_t asked_ = 0, mapped_ = 0;                           // bytes, `mapped_` with the room
   std::jthread prefault_;
 };
 

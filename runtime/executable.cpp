@@ -69,6 +69,7 @@ struct Executable::Impl {
   int64_t scratch_stride = 0;
 
   void Build(const Options& options, const std::vector<InPlace>& pairs);
+  void PrefaultArena();
   void PlaceInMemory();
   void Bind(std::span<const void* const> inputs, std::span<void* const> outputs);
   void RunLaunch(const Launch& launch);
@@ -77,10 +78,7 @@ struct Executable::Impl {
 void Executable::Impl::Build(const Options& options, const std::vector<InPlace>& pairs) {
   auto start = Clock::now();
   program = BuildProgram(Decompose(graph), pairs, options.fusing);
-  if (const int64_t bytes = PlanArena(program, {}).bytes; options.prefault && bytes >= kPrefaulted) {
-    arena = ArenaMemory(bytes);
-    arena.Prefault();
-  }
+  if (options.prefault) PrefaultArena();
   report.fuse_ms = MillisecondsSince(start);
 
   start = Clock::now();
@@ -119,6 +117,14 @@ void Executable::Impl::Build(const Options& options, const std::vector<InPlace>&
     if (!fresh) ++found->second->launches, report.kernels.back().launches = 0;
   }
   report.distinct_kernels = static_cast<int>(first.size());
+}
+
+// What kernels need for themselves, packed operands for the most part, is known when they are loaded; a quarter more is room for it.
+void Executable::Impl::PrefaultArena() {
+  const int64_t bytes = PlanArena(program, {}).bytes;
+  if (bytes < kPrefaulted) return;
+  arena = ArenaMemory(bytes, bytes / 4 + (16 << 20));
+  arena.Prefault();
 }
 
 void Executable::Impl::PlaceInMemory() {

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <vector>
 
 #include "ops/error.h"
 
@@ -32,7 +31,7 @@ TEST(ArenaMemory, SettlesOnLessOrMore) {
     for (int64_t bytes : {int64_t{0}, int64_t{100}, int64_t{5} << 20, int64_t{200} << 20}) {
       ArenaMemory memory;
       if (asked > 0) {
-        memory = ArenaMemory(asked);
+        memory = ArenaMemory(asked, 8 << 20);
         memory.Prefault();
       }
       memory.Settle(bytes);
