@@ -132,8 +132,7 @@ class PlanBuilder {
     ContractPlan plan;
     plan.m = shape[shape.size() - 2], plan.n = shape.back(), plan.k = a_shape.back();
     plan.batch = Product(Shape(shape.begin(), shape.end() - 2));
-    const DType dtype = Desc(node.outputs[0]).dtype;
-    plan.accumulator = IsHalf(dtype) ? DType::kF32 : dtype;
+    plan.accumulator = ComputeType(Desc(node.outputs[0]).dtype);
     plan.epilogue = ContractEpilogue(cluster, plan);
     plan.b = ContractB(node, &plan);
     plan.a = ContractA(cluster, &plan);

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "jit/prelude_units.h"
+#include "ops/emit.h"
 #include "ops/error.h"
 
 namespace athanor {
@@ -192,7 +193,7 @@ std::string_view VectorType(DType dtype) {
   }
 }
 
-DType ValueType(DType dtype) { return IsHalf(dtype) ? DType::kF32 : dtype; }
+DType ValueType(DType dtype) { return ComputeType(dtype); }
 
 std::string LowestLiteral(DType dtype) {
   switch (ValueType(dtype)) {
