@@ -276,6 +276,11 @@ class MeaningTest(unittest.TestCase):
             if not falls_back:
                 self.assertFalse([i for i in sums if "strides" in i])
 
+    def test_compiled_autograd_is_refused(self):
+        loss = torch.tanh(torch.randn(4, 5) @ torch.randn(5, 3, requires_grad=True)).sum()
+        with torch._dynamo.compiled_autograd._enable(torch.compile(backend="athanor")), self.assertRaisesRegex(Exception, "whose inputs are lists"):
+            loss.backward()
+
     def test_unsupported_operations_run_in_pytorch(self):
         def function(x):
             return torch.cumsum(x.exp(), 0).tanh() + torch.sort(x * 2, 0).values

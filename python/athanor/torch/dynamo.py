@@ -41,6 +41,8 @@ def _compile_static(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Call
 
 def compile_dynamo_graph(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
     """A callable equal to dynamo's graph. One with symbolic sizes is compiled for the sizes it meets."""
+    if any(isinstance(x, (list, tuple, dict)) for x in inputs):
+        raise NotImplementedError("graphs of compiled autograd, whose inputs are lists, are not compiled; torch.compile the model, and its backward is")
     if any(_is_symbolic(x) for x in inputs):
         return SizeSpecialized(module, _compile_static)
     return _compile_static(module, inputs)

@@ -8,10 +8,11 @@ import torch
 from functorch.compile import config, min_cut_rematerialization_partition
 from torch import fx
 
-from .rules import VIEWS
+from .rules import VIEWS, rule_of
 from .translate import memory_order
 
 aten = torch.ops.aten
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def split_joint_graph(joint: fx.GraphModule, *args: Any, num_fwd_outputs: int, **kwargs: Any) -> tuple[fx.GraphModule, fx.GraphModule]:
@@ -35,14 +36,14 @@ def split_joint_graph(joint: fx.GraphModule, *args: Any, num_fwd_outputs: int, *
 
 
 def _lies_by_accident(node: fx.Node) -> bool:
-    """Whether the node computes a dense tensor of some other order than the contiguous one."""
+    """Whether the node computes here, in a dense tensor of an order that nobody chose."""
     producer = node.args[0] if node.target is operator.getitem else node
     tensor = node.meta.get("val")
-    if producer.op != "call_function" or producer.target in VIEWS or not isinstance(tensor, torch.Tensor):
+    if producer.op != "call_function" or producer.target in VIEWS or rule_of(producer.target) is None or not isinstance(tensor, torch.Tensor):
         return False
     if tensor.layout != torch.strided or any(not isinstance(n, int) for n in (*tensor.shape, *tensor.stride())):
         return False
-    chosen = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    chosen = tensor.ndim in _CHANNELS_LAST and tensor.is_contiguous(memory_format=_CHANNELS_LAST[tensor.ndim])
     return not tensor.is_contiguous() and not chosen and memory_order(tensor) is not None
 
 
