@@ -1,6 +1,7 @@
-"""A training job of one or several processes, for test_jobs.py. usage: job.py [--world N] [--rank R --port P] --out FILE
-Trains with the batch split among the ranks; rank 0 writes losses and weights."""
+"""A training job of one or several processes, for test_jobs.py. usage: job.py [--world N] [--rank R --port P] [--save] --out FILE
+Trains with the batch split among the ranks; rank 0 writes losses and weights. `--save` has PyTorch keep what it compiled (TORCH_CACHING_PRECOMPILE)."""
 import argparse
+import sys
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,7 @@ def main():
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--save", action="store_true")
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -43,8 +45,11 @@ def main():
             dist.all_reduce(loss)
             loss /= arguments.world
         losses.append(loss)
+    if arguments.save:
+        torch.compiler.save_cache_artifacts()
     if arguments.rank == 0:
-        torch.save({"losses": losses, "weights": [p.detach() for p in model.parameters()]}, arguments.out)
+        torch.save({"losses": losses, "weights": [p.detach() for p in model.parameters()],
+                    "translated": "athanor.torch.compiler" in sys.modules}, arguments.out)
     if arguments.world > 1:
         dist.destroy_process_group()
 

@@ -1,5 +1,7 @@
 """torch.compile(backend="athanor") against eager: training, fallbacks, and what programs do besides."""
+import contextlib
 import copy
+import json
 import unittest
 
 import torch
@@ -8,7 +10,8 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import athanor
-from athanor.torch.compiler import compile_graph, recorders
+from athanor.torch.compiled_graph import recorders
+from athanor.torch.compiler import compile_graph
 from testing import Reports, assert_trains_like_eager, error
 
 
@@ -42,6 +45,22 @@ def cnn():
 
 def mlp():
     return nn.Sequential(nn.Linear(9, 33), nn.GELU(), nn.LayerNorm(33), nn.Linear(33, 33), nn.Tanh(), nn.Linear(33, 3), nn.Sigmoid())
+
+
+@contextlib.contextmanager
+def recorded():
+    """The inputs of the backward fragments that are compiled inside the `with`."""
+    inputs = []
+
+    def record(_, text):
+        fragment = json.loads(text)
+        if fragment["name"].startswith("backward"):
+            inputs.extend(fragment["inputs"])
+    recorders.append(record)
+    try:
+        yield inputs
+    finally:
+        recorders.remove(record)
 
 
 class TrainingTest(unittest.TestCase):
@@ -243,7 +262,7 @@ class MeaningTest(unittest.TestCase):
         graph = make_fx(lambda x: x * 2 + 1, tracing_mode="fake")(torch.randn(1, 4).expand(3, 4))
         backward = compile_graph(graph, "backward", inputs_guarded=False)
         for x in (torch.randn(3, 4), torch.randn(4, 3).t(), torch.randn(1, 4).expand(3, 4)):
-            torch.testing.assert_close(backward(x), x * 2 + 1)
+            torch.testing.assert_close(backward([x]), x * 2 + 1)
 
     def test_saved_sums_of_embedded_patches_are_contiguous(self):
         """Eager lets them lie as the convolution's result does, channels outside."""
@@ -263,18 +282,26 @@ class MeaningTest(unittest.TestCase):
 
         for falls_back in (False, True):
             torch._dynamo.reset()
-            saved, recorder = [], lambda name, fragment: saved.append(fragment)
-            recorders.append(recorder)
-            try:
+            with recorded() as inputs:
                 seen = assert_trains_like_eager(self, Patches(falls_back), [(torch.randn(3, 1, 6, 8),)])
-            finally:
-                recorders.remove(recorder)
             self.assertEqual("aten.cumprod.default" in seen.fallbacks, falls_back)
-            backward = [f for f in saved if f["name"].startswith("backward")]
-            sums = [i for f in backward for i in f["inputs"] if i["shape"] == [3, 12, 6]]
+            sums = [i for i in inputs if i["shape"] == [3, 12, 6]]
             self.assertGreaterEqual(len(sums), 2)
             if not falls_back:
                 self.assertFalse([i for i in sums if "strides" in i])
+
+    def test_packed_projections_are_saved_whole(self):
+        """Queries, keys and values are views of one product: stored each by itself they would be copied."""
+        for parts in (lambda x: x.unflatten(-1, (3, -1)).unbind(-2), lambda x: x.chunk(3, -1), lambda x: x.split([8, 8, 8], -1)):
+            def attend(x, weight):
+                q, k, v = (t.unflatten(-1, (2, 4)).transpose(1, 2) for t in parts(x @ weight))
+                return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+            torch._dynamo.reset()
+            with recorded() as inputs:
+                self.same(attend, torch.randn(2, 5, 8, requires_grad=True), (torch.randn(8, 24) * 0.3).requires_grad_())
+            shapes = [i["shape"] for i in inputs]
+            self.assertTrue([2, 5, 24] in shapes or [10, 24] in shapes, shapes)
+            self.assertLessEqual(shapes.count([2, 2, 5, 4]), 1, "of that shape, the result of the attention alone")
 
     def test_compiled_autograd_is_refused(self):
         loss = torch.tanh(torch.randn(4, 5) @ torch.randn(5, 3, requires_grad=True)).sum()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+import athanor
+
 JOB = Path(__file__).parent / "job.py"
 
 
@@ -44,6 +46,26 @@ class JobTest(unittest.TestCase):
         self.assertIn("ATHANOR_NO_JIT", text)
         self.run_job("-m", "athanor", "warmup", *paths, "--budget", "2", "--threads", "1")
         self.run_job(JOB, "--out", self.folder / "warm.pt", ATHANOR_NO_JIT="1")
+
+    def test_a_restarted_job_takes_what_pytorch_kept(self):
+        """Dynamo's trace, AOTAutograd's, and our translation are skipped; graphs of another version of this package are compiled anew."""
+        def run(name, **environment):
+            text = self.run_job(JOB, "--save", "--out", self.folder / name, TORCH_CACHING_PRECOMPILE="1",
+                                TORCHINDUCTOR_CACHE_DIR=str(self.folder / "pytorch"), **environment)
+            return torch.load(self.folder / name), text
+        first, _ = run("first.pt")
+        second, _ = run("second.pt", ATHANOR_NO_JIT="1")
+        self.assertTrue(first["translated"])
+        self.assertFalse(second["translated"])
+        for name in ("losses", "weights"):
+            self.assertTrue(all(torch.equal(a, b) for a, b in zip(first[name], second[name], strict=True)), name)
+        [entry] = (self.folder / "pytorch" / "dynamo").glob("*/entry")
+        stored = entry.read_bytes()
+        self.assertIn(b"athanor " + athanor.__version__.encode(), stored)
+        entry.write_bytes(stored.replace(b"athanor " + athanor.__version__.encode(), b"athanor " + athanor.__version__[:-1].encode() + b"x"))
+        third, text = run("third.pt")
+        self.assertTrue(third["translated"])
+        self.assertIn("a stored graph was compiled by athanor", text)
 
     def test_two_processes_train_as_one_with_the_doubled_batch(self):
         with socket.socket() as free:

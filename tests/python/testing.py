@@ -20,14 +20,14 @@ class Reports:
     """Collects the reports of the graphs compiled inside a `with`."""
 
     def __enter__(self):
-        from athanor.torch import compiler
+        from athanor.torch import compiled_graph
         self.graphs = []
-        compiler.listeners.append(self.graphs.append)
+        compiled_graph.listeners.append(self.graphs.append)
         return self
 
     def __exit__(self, *_):
-        from athanor.torch import compiler
-        compiler.listeners.remove(self.graphs.append)
+        from athanor.torch import compiled_graph
+        compiled_graph.listeners.remove(self.graphs.append)
 
     @property
     def operations(self):

@@ -24,23 +24,24 @@ from .._library import Error
 def export(model: Any, inputs: Sequence[Any], out: str | Path, train: bool = False) -> list[Path]:
     """Writes the fragments of `model` for inputs like `inputs` to the folder `out`, and returns their paths. `train`: with the backward, which
     needs parameters or inputs that require gradients; without, as under torch.no_grad. Raises `athanor.Error` where nothing of it is translated."""
-    from ..torch import compiler
+    from ..torch import compiled_graph
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
 
-    def record(name: str, fragment: dict[str, Any]) -> None:
+    def record(name: str, text: str) -> None:
+        fragment = json.loads(text)
         path = out / f"{len(paths):03d}.{fragment['name']}.json"
         path.write_text(json.dumps(fragment, indent=1) + "\n", encoding="utf-8")
         paths.append(path)
 
     torch._dynamo.reset()
-    compiler.recorders.append(record)
+    compiled_graph.recorders.append(record)
     try:
         with torch.set_grad_enabled(train):
             explain(model, *inputs)
     finally:
-        compiler.recorders.remove(record)
+        compiled_graph.recorders.remove(record)
     if not paths:
         raise Error("nothing of this model is translated to fragments")
     return paths

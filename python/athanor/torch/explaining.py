@@ -8,7 +8,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from . import backend
-from .compiler import listeners
+from .compiled_graph import listeners
 from .report import Explanation, GraphReport
 
 

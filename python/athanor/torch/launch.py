@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from .._library import check, library
 from ..executable import Executable
-from .translate import Output
 
 _data_ptr = torch.Tensor.data_ptr
 _run = library.athanor_run_pointers
@@ -19,6 +19,14 @@ try:
 except ImportError:
     def _empty(size: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         return torch.empty_strided(size, stride, dtype=dtype)
+
+
+@dataclass
+class Output:
+    """An output of a partition: its place in memory has the strides that PyTorch expects, where these are dense."""
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
 
 
 def make_launch(executable: Executable, outputs: Sequence[Output], unsure: Sequence[tuple[int, tuple[int, ...]]]) -> Callable[..., tuple[torch.Tensor, ...]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch._decomp import get_decompositions
 
 aten = torch.ops.aten
 
@@ -105,4 +106,5 @@ DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten._log_softmax.default: _log_softmax,
     aten.index.Tensor: _index,
     aten.index_put.default: _index_put,
+    **get_decompositions([aten.unbind.int, aten.split.Tensor, aten.split_with_sizes.default]),  # into views of one tensor, not tuples of them
 }

@@ -19,7 +19,8 @@ def split_joint_graph(joint: fx.GraphModule, *args: Any, num_fwd_outputs: int, *
     """Cuts AOTAutograd's joint graph in two. Where nothing but our own graphs sees a saved tensor, it is contiguous, or in the layout of images
     that the user chose; in eager mode, views decide how elementwise results lie, and after a patch embedding, say, all sums of a Transformer
     would lie with their channels outside."""
-    with config.patch(cse=False):                            # the library joins equal nodes itself; theirs takes long to load
+    # The library joins equal nodes itself, and theirs takes long to load; it reads through views, which cost nothing, but storing one is a copy.
+    with config.patch(cse=False, recompute_views=True):
         forward, backward = min_cut_rematerialization_partition(joint, *args, num_fwd_outputs=num_fwd_outputs, **kwargs)
     results = list(forward.graph.output_node().args[0])
     readers = {p.name: p for p in backward.graph.find_nodes(op="placeholder")}

@@ -13,6 +13,7 @@ from .._library import Error
 from ..fragment import Fragment
 from . import rules_heavy, rules_pointwise, rules_view  # noqa: F401  (they fill the table)
 from .builder import DTYPES, Builder, Unsupported, Value, require
+from .launch import Output
 from .rules import rule_of
 
 
@@ -97,14 +98,6 @@ def _key(x: Any) -> Any:
     if isinstance(x, torch.Tensor):
         return (x.dtype, tuple(x.shape), x.stride() if x.layout == torch.strided else None, x.device.type)
     return repr(x)
-
-
-@dataclass
-class Output:
-    """An output of a partition: its place in memory has the strides that PyTorch expects, where these are dense."""
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    dtype: torch.dtype
 
 
 @dataclass
