@@ -303,6 +303,13 @@ class MeaningTest(unittest.TestCase):
             self.assertTrue([2, 5, 24] in shapes or [10, 24] in shapes, shapes)
             self.assertLessEqual(shapes.count([2, 2, 5, 4]), 1, "of that shape, the result of the attention alone")
 
+    def test_splitting(self):
+        for dim in (0, -1):
+            for size in (3, 4, 7, 9):
+                self.same(lambda x: [t * 2 for t in x.split(size, dim)], torch.randn(7, 7, requires_grad=True))
+        self.same(lambda x: [t + 1 for t in x.split(2)], torch.randn(0, 3))
+        self.same(lambda x: [t * 3 for t in x.split([0, 5, 2], 1)] + [t + 1 for t in x.unbind(-1)], torch.randn(2, 7, requires_grad=True))
+
     def test_compiled_autograd_is_refused(self):
         loss = torch.tanh(torch.randn(4, 5) @ torch.randn(5, 3, requires_grad=True)).sum()
         with torch._dynamo.compiled_autograd._enable(torch.compile(backend="athanor")), self.assertRaisesRegex(Exception, "whose inputs are lists"):

@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
-from torch._decomp import get_decompositions
 
 aten = torch.ops.aten
 
@@ -99,6 +99,22 @@ def _index_put(x: torch.Tensor, indices: Sequence[torch.Tensor | None], values: 
     return x + aten.embedding_dense_backward(added, rows, x.shape[0], -1, False).reshape(x.shape)
 
 
+def _transpose(x: torch.Tensor, a: int, b: int) -> torch.Tensor:
+    order = list(range(x.ndim))
+    if order:
+        order[a], order[b] = order[b], order[a]
+    return x.permute(order)
+
+
+def _split(x: torch.Tensor, sizes: Sequence[int], dim: int = 0) -> list[torch.Tensor]:
+    return [aten.slice.Tensor(x, dim, end - size, end) for size, end in zip(sizes, accumulate(sizes))]
+
+
+def _split_evenly(x: torch.Tensor, size: int, dim: int = 0) -> list[torch.Tensor]:
+    extent = x.shape[dim]
+    return _split(x, [min(size, extent - start) for start in range(0, extent, size)] if extent else [extent], dim)
+
+
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.max_pool2d_with_indices_backward.default: _max_pool2d_with_indices_backward,
     aten.native_dropout.default: _native_dropout,
@@ -106,5 +122,10 @@ DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten._log_softmax.default: _log_softmax,
     aten.index.Tensor: _index,
     aten.index_put.default: _index_put,
-    **get_decompositions([aten.unbind.int, aten.split.Tensor, aten.split_with_sizes.default]),  # into views of one tensor, not tuples of them
+    # Views in the words of AOTAutograd's partitioner, which stores for the backward what it does not know for a view.
+    aten.transpose.int: _transpose,
+    aten.unbind.int: lambda x, dim=0: [x.select(dim, i) for i in range(x.shape[dim])],
+    aten.split.Tensor: _split_evenly,
+    aten.split_with_sizes.default: _split,
+    aten._unsafe_view.default: lambda x, sizes: x.view(sizes),
 }
