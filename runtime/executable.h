@@ -15,7 +15,8 @@ namespace athanor {
 // What is known of one kernel of an Executable.
 struct KernelReport {
   std::vector<std::string> nodes;                            // the graph nodes it computes
-  std::string skeleton, schedule, source;
+  std::string skeleton, schedule;
+  std::string source;                                        // with Options::sources
   double flops = 0, bytes = 0;
   Origin origin;                                             // of its heaviest node: a node of the graph that was compiled
   bool cached = false;                                       // its binary came from the cache
@@ -30,7 +31,8 @@ struct Report {
   int distinct_kernels = 0;
   int64_t arena_bytes = 0;
   int threads = 1;
-  double fuse_ms = 0, load_ms = 0;
+  double fuse_ms = 0, load_ms = 0;                           // from the graph to plans, from these to launches
+  bool kept_plan = false;                                    // the cache knew the launches of the whole graph: nothing was fused
   bool cache_kept = false;                                   // the cache took all that was new
 };
 
@@ -53,7 +55,6 @@ class Executable {
   void RunProfiled(std::span<const void* const> inputs, std::span<void* const> outputs);
 
   const Report& report() const;
-  const Program& program() const;
 
  private:
   struct Impl;

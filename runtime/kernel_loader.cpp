@@ -19,8 +19,16 @@ double MillisecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
-std::string NameOf(const KernelPlan& plan, std::string_view source) {
-  return fmt::format("{}_{}", Name(plan.skeleton), Digest(source).substr(0, 12));
+std::string NameOf(const KernelPlan& plan, std::string_view digest) { return fmt::format("{}_{}", Name(plan.skeleton), digest.substr(0, 12)); }
+
+// With its code in memory. Throws InternalError where that lacks a phase.
+std::shared_ptr<LoadedKernel> Placed(const KernelRef& ref, const Image& image) {
+  auto kernel = std::make_shared<LoadedKernel>();
+  kernel->ref = ref;
+  kernel->cached = true;
+  kernel->module = std::make_unique<Module>(image, ref.name);
+  for (const auto& phase : ref.phases) kernel->phases.push_back({kernel->module->Get<KernelFn>(phase.symbol), phase.tasks});
+  return kernel;
 }
 
 void Dump(const std::string& directory, const std::string& name, const std::string& text) {
@@ -92,38 +100,55 @@ std::vector<std::shared_ptr<const LoadedKernel>> KernelLoader::Load(const std::v
   return result;
 }
 
+std::optional<std::vector<std::shared_ptr<const LoadedKernel>>> KernelLoader::LoadCached(const std::vector<KernelRef>& refs, int threads) {
+  std::vector<std::shared_ptr<const LoadedKernel>> loaded(refs.size());
+  std::atomic<bool> complete{true};
+  ForEach(refs.size(), threads, [&](size_t i) {
+    const std::optional<Image> image = complete ? CachedImage(KeyOf(refs[i])) : std::nullopt;
+    if (!image) return complete.store(false);
+    loaded[i] = Placed(refs[i], *image);
+  });
+  if (!complete) return std::nullopt;
+  return loaded;
+}
+
+CacheKey KernelLoader::KeyOf(const KernelRef& ref) const {
+  return CacheKey("binary").Add("source", ref.source).Add("compiler", CompilerIdentity(cpu_));
+}
+
+std::optional<Image> KernelLoader::CachedImage(const CacheKey& key) {
+  const auto bytes = cache_->Get(key);
+  if (!bytes) return std::nullopt;
+  try {
+    return DeserializeImage(*bytes);
+  } catch (const Error&) {
+    return std::nullopt;                                     // an entry of another layout of images is a miss like any other
+  }
+}
+
 std::shared_ptr<LoadedKernel> KernelLoader::LoadOne(const ScheduledPlan& scheduled) {
   KernelSource source = GenerateCpp(*scheduled.plan, scheduled.schedule, cpu_);
-  const std::string name = NameOf(*scheduled.plan, WithoutHeader(source.text));
-  if (!dump_directory_.empty()) Dump(dump_directory_, name, source.text);
+  const std::string digest = Digest(WithoutHeader(source.text));
+  const KernelRef ref{NameOf(*scheduled.plan, digest), digest, ToString(scheduled.schedule), source.phases, source.temporary_bytes, source.scratch_bytes};
+  if (!dump_directory_.empty()) Dump(dump_directory_, ref.name, source.text);
 
-  auto kernel = std::make_shared<LoadedKernel>();
-  CacheKey key("binary");
-  key.Add("source", Digest(WithoutHeader(source.text))).Add("compiler", CompilerIdentity(cpu_));
-  std::optional<Image> image;
-  if (auto bytes = cache_->Get(key)) {
-    try {
-      image = DeserializeImage(*bytes);
-    } catch (const Error&) {
-      // An entry of another layout of images is a miss like any other.
-    }
-  }
-  kernel->cached = image.has_value();
+  const CacheKey key = KeyOf(ref);
+  std::optional<Image> image = CachedImage(key);
+  const bool cached = image.has_value();
+  std::string miss;
+  double compile_ms = 0;
   if (!image) {
-    kernel->miss = cache_->ExplainMiss(key);
-    if (no_jit_) Fail("ATHANOR_NO_JIT: kernel {} is not in the cache: {}", name, kernel->miss);
+    miss = cache_->ExplainMiss(key);
+    if (no_jit_) Fail("ATHANOR_NO_JIT: kernel {} is not in the cache: {}", ref.name, miss);
     const auto start = std::chrono::steady_clock::now();
-    image = compiler().Compile(source, name);
-    kernel->compile_ms = MillisecondsSince(start);
+    image = compiler().Compile(source, ref.name);
+    compile_ms = MillisecondsSince(start);
     cache_->Put(key, Serialize(*image));
   }
-  kernel->module = std::make_unique<Module>(*image, name);
-  for (const KernelSource::Phase& phase : source.phases) {
-    kernel->phases.push_back({kernel->module->Get<KernelFn>(phase.symbol), phase.tasks});
-  }
-  kernel->temporary_bytes = source.temporary_bytes;
-  kernel->scratch_bytes = source.scratch_bytes;
-  kernel->schedule = ToString(scheduled.schedule);
+  std::shared_ptr<LoadedKernel> kernel = Placed(ref, *image);
+  kernel->cached = cached;
+  kernel->miss = miss;
+  kernel->compile_ms = compile_ms;
   kernel->source = std::move(source.text);
   return kernel;
 }

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,18 +16,24 @@
 
 namespace athanor {
 
+// A kernel as its generator describes it, but for the code: that the cache has under the digest of `source`.
+struct KernelRef {
+  std::string name, source, schedule;                        // a digest; as text
+  std::vector<KernelSource::Phase> phases;
+  std::vector<int64_t> temporary_bytes;
+  int64_t scratch_bytes = 0;
+};
+
 // A kernel ready to run.
 struct LoadedKernel {
   struct Phase {
     KernelFn* run = nullptr;
     int64_t tasks = 0;
   };
+  KernelRef ref;
   std::unique_ptr<Module> module;
   std::vector<Phase> phases;
-  std::vector<int64_t> temporary_bytes;
-  int64_t scratch_bytes = 0;
-  std::string schedule;                                      // as text
-  std::string source;
+  std::string source;                                        // empty where it was not generated
   bool cached = false;                                       // the binary came from the cache
   std::string miss;                                          // why it did not
   double compile_ms = 0;
@@ -47,11 +54,15 @@ class KernelLoader {
   ~KernelLoader();
 
   std::vector<std::shared_ptr<const LoadedKernel>> Load(const std::vector<ScheduledPlan>& plans, int threads);
+  // The same for kernels that were compiled before; nothing where the cache does not hold all of them.
+  std::optional<std::vector<std::shared_ptr<const LoadedKernel>>> LoadCached(const std::vector<KernelRef>& refs, int threads);
   const CpuTarget& cpu() const { return cpu_; }
   Compiler& compiler();                                      // loaded at the first call
 
  private:
   std::shared_ptr<LoadedKernel> LoadOne(const ScheduledPlan& plan);
+  CacheKey KeyOf(const KernelRef& ref) const;
+  std::optional<Image> CachedImage(const CacheKey& key);
 
   CpuTarget cpu_;
   Cache* cache_;

@@ -39,6 +39,7 @@ struct Options {
   std::function<bool(const TuneProgress&)> tune_progress;    // after each tuned kernel; returning false stops tuning. Not from the environment
   Fusing fusing = Fusing::kAll;                              // not from the environment
   bool prefault = true;                                      // bring in the pages of temporaries while kernels are loaded. Not from the environment
+  bool sources = false;                                      // generated sources are wanted in the report. Not from the environment
   bool perf_map = false;                                     // list kernels in /tmp/perf-PID.map
 
   // From the variables named ATHANOR_*: CACHE_DIR, TUNE, TUNE_BUDGET, THREADS, LOG, DUMP, NO_JIT, NVRTC, ISA, PERF_MAP. Throws

@@ -18,13 +18,12 @@
 namespace athanor {
 namespace {
 
-std::optional<Schedule> Known(const KernelPlan& plan, const CpuTarget& cpu, const CacheKey& key, Cache& cache) {
-  const auto bytes = cache.Get(key);
-  if (!bytes) return std::nullopt;
-  const std::string text(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+std::optional<Schedule> Known(const KernelPlan& plan, const std::string& structure, const ScheduleChoice& choice, Cache& cache) {
+  const std::string text = RememberedSchedule(structure, choice.cpu, choice.threads, cache);
+  if (text.empty()) return std::nullopt;
   try {
     Schedule schedule = ParseSchedule(text);
-    if (std::string why = Validate(schedule, plan, cpu); !why.empty()) Fail("schedule '{}': {}", text, why);
+    if (std::string why = Validate(schedule, plan, choice.cpu); !why.empty()) Fail("schedule '{}': {}", text, why);
     return schedule;
   } catch (const Error& error) {
     LogWarning(fmt::format("a cached schedule is not used: {}", error.what()));
@@ -71,21 +70,29 @@ void TuneUnknown(const Program& program, const ScheduleChoice& choice, const std
 
 }  // namespace
 
-CacheKey ScheduleKey(const KernelPlan& plan, const CpuTarget& cpu, int threads) {
+CacheKey ScheduleKey(const KernelPlan& plan, const CpuTarget& cpu, int threads) { return ScheduleKey(Digest(plan.Structure()), cpu, threads); }
+
+CacheKey ScheduleKey(std::string_view structure_digest, const CpuTarget& cpu, int threads) {
   CacheKey key("schedule");
   key.Add("space", kScheduleSpace).Add("isa", Name(cpu.isa)).Add("cpu", cpu.model);
   key.Add("caches", fmt::format("{} {} {}", cpu.l1_bytes, cpu.l2_bytes, cpu.l3_bytes)).Add("threads", std::to_string(threads));
-  key.Add("plan", Digest(plan.Structure()));
+  key.Add("plan", structure_digest);
   return key;
+}
+
+std::string RememberedSchedule(std::string_view structure_digest, const CpuTarget& cpu, int threads, Cache& cache) {
+  const auto bytes = cache.Get(ScheduleKey(structure_digest, cpu, threads));
+  return bytes ? std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()) : std::string();
 }
 
 std::vector<Schedule> ChooseSchedules(const Program& program, const ScheduleChoice& choice, Cache& cache) {
   std::vector<Schedule> schedules;
   std::map<std::string, std::vector<size_t>> unknown;        // kernels by structure
   for (const KernelPlan& plan : program.kernels) {
-    const CacheKey key = ScheduleKey(plan, choice.cpu, choice.threads);
-    std::optional<Schedule> known = Known(plan, choice.cpu, key, cache);
+    const std::string structure = Digest(plan.Structure());
+    std::optional<Schedule> known = Known(plan, structure, choice, cache);
     if (!known && choice.mode == TuneMode::kCached) {
+      const CacheKey key = ScheduleKey(structure, choice.cpu, choice.threads);
       Fail("ATHANOR_TUNE=cached: no schedule for kernel ({}) is in the cache: {}", fmt::join(plan.nodes, ", "), cache.ExplainMiss(key));
     }
     if (!known) unknown[plan.Structure()].push_back(schedules.size());

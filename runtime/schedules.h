@@ -18,6 +18,10 @@ namespace athanor {
 inline constexpr std::string_view kScheduleSpace = "6";
 // The key under which the best schedule of a plan is remembered: its structure, the target and the number of threads it was tuned for.
 CacheKey ScheduleKey(const KernelPlan& plan, const CpuTarget& cpu, int threads);
+CacheKey ScheduleKey(std::string_view structure_digest, const CpuTarget& cpu, int threads);
+
+// The text under that key, whether it can be used or not; empty: none.
+std::string RememberedSchedule(std::string_view structure_digest, const CpuTarget& cpu, int threads, Cache& cache);
 
 struct ScheduleChoice {
   const CpuTarget& cpu;

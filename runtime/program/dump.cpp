@@ -69,6 +69,7 @@ void DumpCuda(const Graph& graph, const Arguments& a) {
 void DumpCpu(const Graph& graph, const Arguments& a) {
   Options options = ProgramOptions(0);
   options.prefault = false;                                  // it will not run
+  options.sources = true;
   const auto executable = Executable::Compile(graph, options);
   CpuTarget cpu = DetectCpu();
   if (options.isa) cpu = Restrict(cpu, *options.isa);
