@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string>
 
 #include "ops/error.h"
 
@@ -35,6 +36,21 @@ Needs NeedsOf(int c, const Graph& graph, const std::vector<ViewOf>& views, const
   return needs;
 }
 
+// Without overwrites clusters form no cycle: some reader of an overwritten input waits, in the end, for what overwrites it.
+[[noreturn]] void FailForCycle(const Graph& graph, const std::vector<ViewOf>& views, const std::vector<Overwrite>& overwrites, const Fusion& fusion,
+                               const std::vector<int>& position) {
+  for (const Overwrite& overwrite : overwrites) {
+    const NodeId producer = graph.value(views[overwrite.output].root).producer;
+    const int writer = producer == kNone ? -1 : fusion.cluster_of[producer];
+    if (writer < 0 || position[writer] >= 0) continue;
+    const auto output = std::find_if(graph.outputs().begin(), graph.outputs().end(),
+                                     [&](const NamedValue& o) { return views[o.value].root == overwrite.output; });
+    const std::string& input = graph.value(overwrite.input).name;
+    Fail("in place: output '{}' would overwrite input '{}', which is still needed for what is computed from it", output->name, input);
+  }
+  throw InternalError("clusters form a cycle");
+}
+
 }  // namespace
 
 void SortClusters(const Graph& graph, const std::vector<ViewOf>& views, const std::vector<Overwrite>& overwrites, Fusion* fusion) {
@@ -59,7 +75,7 @@ void SortClusters(const Graph& graph, const std::vector<ViewOf>& views, const st
       if (position[c] >= 0 || (next >= 0 && first_node(c) > first_node(next))) continue;
       if (std::all_of(before[c].begin(), before[c].end(), [&](int b) { return position[b] >= 0; })) next = c;
     }
-    ATHANOR_CHECK(next >= 0);                                // otherwise the clusters form a cycle
+    if (next < 0) FailForCycle(graph, views, overwrites, *fusion, position);
     position[next] = static_cast<int>(sorted.size());
     sorted.push_back(clusters[next]);
   }
