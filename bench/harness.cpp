@@ -19,6 +19,8 @@
 #include "ops/op.h"
 #include "runtime/executable.h"
 #include "runtime/index_check.h"
+#include "runtime/placed_inputs.h"
+#include "runtime/strided_copy.h"
 
 namespace athanor::bench {
 namespace {
@@ -45,7 +47,7 @@ class Subject {
     first_call_ms_ = MillisecondsSince(start);
   }
 
-  void Run() { executable_->Run(in_, out_); }
+  void Run() { executable_->Run(placed_->pointers(), out_); }
   double flops() const { return forward_flops_; }
   double bytes() const { return bytes_; }
   double first_call_ms() const { return first_call_ms_; }
@@ -58,14 +60,14 @@ class Subject {
   void MakeInputs() {
     inputs_ = RandomInputs(graph_);
     for (const NamedValue& output : graph_.outputs()) outputs_.emplace_back(graph_.desc(output.value).dtype, graph_.desc(output.value).shape);
-    for (const HostTensor& tensor : inputs_) in_.push_back(tensor.data());
+    placed_ = std::make_unique<PlacedInputs>(graph_, inputs_);
     for (HostTensor& tensor : outputs_) out_.push_back(tensor.data());
   }
 
   Graph graph_;
   double forward_flops_ = 0, bytes_ = 0, first_call_ms_ = 0;
   std::vector<HostTensor> inputs_, outputs_;
-  std::vector<const void*> in_;
+  std::unique_ptr<PlacedInputs> placed_;
   std::vector<void*> out_;
   std::unique_ptr<Executable> executable_;
 };
@@ -165,6 +167,17 @@ std::vector<Case> FindCases(const std::vector<std::string>& paths, bool grad) {
   return cases;
 }
 
+namespace {
+
+// The tensor that lies in `memory` with the strides of `desc`.
+HostTensor Gathered(const HostTensor& memory, const TensorDesc& desc) {
+  HostTensor dense(desc.dtype, desc.shape);
+  StridedCopy(desc.shape, SizeOf(desc.dtype), memory.data(), desc.strides, dense.data(), ContiguousStrides(desc.shape));
+  return dense;
+}
+
+}  // namespace
+
 std::vector<HostTensor> RandomInputs(const Graph& graph) {
   std::vector<int64_t> extents(graph.values().size(), 2);
   std::vector<bool> kernel(graph.values().size()), variance(graph.values().size());
@@ -178,15 +191,15 @@ std::vector<HostTensor> RandomInputs(const Graph& graph) {
   std::vector<HostTensor> inputs;
   for (ValueId input : graph.inputs()) {
     const TensorDesc& desc = graph.desc(input);
-    if (!desc.contiguous()) Fail("bench: input '{}' has strides; only contiguous inputs are measured", graph.value(input).name);
     const bool weight = desc.rank() == 2 || kernel[input];
     const double scale = weight ? std::sqrt(static_cast<double>(desc.shape[0]) / static_cast<double>(std::max<int64_t>(1, desc.elements()))) : 1;
-    HostTensor tensor(desc.dtype, desc.shape);
-    for (int64_t e = 0; e < tensor.elements(); ++e) {
+    // As it lies in memory: where strides let elements overlap, they are the same.
+    HostTensor memory(desc.dtype, desc.contiguous() ? desc.shape : Shape{desc.storage_elements()});
+    for (int64_t e = 0; e < memory.elements(); ++e) {
       const double value = IsFloat(desc.dtype) ? scale * normal(random) : static_cast<double>(random() % extents[input]);
-      tensor.Set(e, variance[input] ? 0.5 + std::abs(value) : value);
+      memory.Set(e, variance[input] ? 0.5 + std::abs(value) : value);
     }
-    inputs.push_back(std::move(tensor));
+    inputs.push_back(desc.contiguous() ? std::move(memory) : Gathered(memory, desc));
   }
   return inputs;
 }

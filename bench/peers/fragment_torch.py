@@ -228,21 +228,26 @@ def index_bounds(fragment: dict) -> dict[str, int]:
 
 
 def random_inputs(fragment: dict, ranges: dict[str, tuple[float, float]], seed: int) -> dict[str, torch.Tensor]:
-    """Standard normal data, weights scaled by their fan-in, unless `ranges` names an interval; indices within their bounds."""
+    """Standard normal data, weights scaled by their fan-in, unless `ranges` names an interval; indices within their bounds. Tensors have the strides
+    that the fragment gives them."""
     random = np.random.default_rng(seed)
     bounds = index_bounds(fragment)
     tensors = {}
     for given in fragment["inputs"]:
-        name, dtype, shape = given["name"], DTYPES[given["dtype"]], given["shape"]
+        name, dtype, shape, strides = given["name"], DTYPES[given["dtype"]], given["shape"], given.get("strides")
+        weight = name.endswith("weight") and len(shape) > 1
+        scale = 1 / math.sqrt(math.prod(shape[1:])) if weight else 1
+        if strides:
+            shape = [1 + sum((n - 1) * s for n, s in zip(shape, strides))] if math.prod(shape) else [0]
         if name in ranges:
             data = random.uniform(*ranges[name], shape)
             data = data if dtype.is_floating_point else np.floor(data)
         elif dtype.is_floating_point:
-            weight = name.endswith("weight") and len(shape) > 1
-            data = random.standard_normal(shape) / math.sqrt(math.prod(shape[1:]) if weight else 1)
+            data = random.standard_normal(shape) * scale
         else:
             data = random.integers(0, bounds.get(name, 2 if dtype == torch.bool else 5), shape)
-        tensors[name] = torch.from_numpy(np.array(data)).to(dtype)
+        memory = torch.from_numpy(np.array(data)).to(dtype)
+        tensors[name] = memory.as_strided(given["shape"], strides) if strides else memory
     return tensors
 
 

@@ -13,6 +13,7 @@
 #include "ops/gradient.h"
 #include "ops/op.h"
 #include "runtime/executable.h"
+#include "runtime/placed_inputs.h"
 #include "runtime/program/commands.h"
 #include "runtime/replace_file.h"
 
@@ -48,17 +49,16 @@ double MemoryBoundFlops(const Graph& core) {
 // Milliseconds of each kernel, the best of several runs.
 std::vector<double> KernelTimes(const Graph& graph, Executable& executable) {
   constexpr int kRuns = 5;
-  const std::vector<HostTensor> inputs = bench::RandomInputs(graph);
+  const std::vector<HostTensor> dense = bench::RandomInputs(graph);
+  const PlacedInputs inputs(graph, dense);
   std::vector<HostTensor> outputs;
   for (const NamedValue& output : graph.outputs()) outputs.emplace_back(graph.desc(output.value).dtype, graph.desc(output.value).shape);
-  std::vector<const void*> in;
   std::vector<void*> out;
-  for (const HostTensor& tensor : inputs) in.push_back(tensor.data());
   for (HostTensor& tensor : outputs) out.push_back(tensor.data());
-  executable.Run(in, out);
+  executable.Run(inputs.pointers(), out);
   std::vector<double> best(executable.report().kernels.size(), 1e300);
   for (int run = 0; run < kRuns; ++run) {
-    executable.RunProfiled(in, out);
+    executable.RunProfiled(inputs.pointers(), out);
     for (size_t i = 0; i < best.size(); ++i) best[i] = std::min(best[i], executable.report().kernels[i].ms);
   }
   return best;

@@ -13,8 +13,8 @@
 #include "runtime/executable.h"
 #include "runtime/index_check.h"
 #include "runtime/npy.h"
+#include "runtime/placed_inputs.h"
 #include "runtime/program/commands.h"
-#include "runtime/strided_copy.h"
 
 namespace athanor {
 namespace {
@@ -47,37 +47,6 @@ std::vector<HostTensor> ReadInputs(const Graph& graph, size_t given, const std::
   }
   return inputs;
 }
-
-// The memory of inputs with the strides their descs ask for; the others are used where they lie.
-class PlacedInputs {
- public:
-  PlacedInputs(const Graph& graph, const std::vector<HostTensor>& dense) {
-    for (size_t i = 0; i < dense.size(); ++i) {
-      const Value& value = graph.value(graph.inputs()[i]);
-      pointers_.push_back(value.desc.contiguous() ? dense[i].data() : Spread(value, dense[i]));
-    }
-  }
-  const std::vector<const void*>& pointers() const { return pointers_; }
-
- private:
-  const std::byte* Spread(const Value& value, const HostTensor& dense) {
-    const TensorDesc& desc = value.desc;
-    const std::vector<int64_t> steps = ContiguousStrides(desc.shape);
-    const int64_t size = SizeOf(desc.dtype);
-    std::vector<std::byte>& memory = memory_.emplace_back(static_cast<size_t>(desc.storage_elements() * size));
-    StridedCopy(desc.shape, size, dense.data(), steps, memory.data(), desc.strides);
-    // Where elements share memory their values must agree.
-    std::vector<std::byte> back(static_cast<size_t>(dense.bytes()));
-    StridedCopy(desc.shape, size, memory.data(), desc.strides, back.data(), steps);
-    if (!std::equal(back.begin(), back.end(), dense.data())) {
-      Fail("input '{}': its strides let elements overlap to which its file gives different values", value.name);
-    }
-    return memory.data();
-  }
-
-  std::vector<std::vector<std::byte>> memory_;
-  std::vector<const void*> pointers_;
-};
 
 std::vector<HostTensor> Execute(const Graph& graph, const PlacedInputs& inputs, const Arguments& arguments) {
   const Options options = ProgramOptions(arguments.threads);

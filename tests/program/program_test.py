@@ -324,6 +324,16 @@ class Program(unittest.TestCase):
                         ["dump", "model:", "--target", "cpu", "--out", "b"], ["warmup", "model:vit?image=7"], ["bench", "model:vit?image"]):
             self.assert_refused(self.call(*command), "model:")
 
+    def test_inputs_with_strides_are_measured(self):
+        path = self.write_fragment(self.changed(inputs=[{"name": "x", "dtype": "f32", "shape": [20, 30], "strides": [96, 3], "grad": True},
+                                                        {"name": "w", "dtype": "f32", "shape": [30, 10], "strides": [0, 1]}],
+                                                nodes=[{"op": "matmul", "inputs": ["x", "w"], "outputs": ["y"]}]))
+        measured = self.call("bench", path, "--grad", "--threads", "1", "--json", self.path("r.json"))
+        self.assertEqual(measured.returncode, 0, measured.stderr)
+        with open(self.path("r.json")) as file:
+            self.assertTrue(json.load(file)["results"][0]["right"])
+        self.assertIn("product", self.call("breakdown", path).stdout)
+
     def test_breakdown_gives_shares(self):
         model = "model:resnet50?image=32&shrink=16"
         fused, apart = (json.loads(self.call("breakdown", model, "--json", "--svg", self.path("b.svg"), *more).stdout) for more in ([], ["--unfused"]))

@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 PROGRAM = os.path.abspath(sys.argv.pop(1))
-FRAGMENT = {"format": "athanor.fragment/1", "name": "t", "inputs": [{"name": "x", "dtype": "f32", "shape": [64, 96], "grad": True},
+FRAGMENT = {"format": "athanor.fragment/1", "name": "t", "inputs": [{"name": "x", "dtype": "f32", "shape": [64, 96], "strides": [100, 1], "grad": True},
                                                                      {"name": "w", "dtype": "f32", "shape": [32, 96], "grad": True}],
             "nodes": [{"op": "linear", "inputs": ["x", "w"], "outputs": ["h"]}, {"op": "relu", "inputs": ["h"], "outputs": ["y"]}], "outputs": ["y"]}
 
