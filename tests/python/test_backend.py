@@ -303,6 +303,18 @@ class MeaningTest(unittest.TestCase):
             self.assertTrue([2, 5, 24] in shapes or [10, 24] in shapes, shapes)
             self.assertLessEqual(shapes.count([2, 2, 5, 4]), 1, "of that shape, the result of the attention alone")
 
+    def test_log_probabilities_are_not_saved(self):
+        """A backward computes them again from the logits and two numbers a row."""
+        outputs, record = [], lambda _, text: outputs.extend(athanor.Fragment(text).outputs if '"forward.' in text else [])
+        for reduction in ("mean", "sum", "none"):
+            recorders.append(record)
+            try:
+                self.same(lambda x, y: F.cross_entropy(x, y, reduction=reduction), torch.randn(6, 11, requires_grad=True), torch.arange(6))
+            finally:
+                recorders.remove(record)
+        self.assertGreaterEqual(len(outputs), 6)
+        self.assertNotIn((6, 11), [spec.shape for spec in outputs])
+
     def test_splitting(self):
         for dim in (0, -1):
             for size in (3, 4, 7, 9):

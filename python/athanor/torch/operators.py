@@ -64,6 +64,14 @@ def _log_softmax(x: torch.Tensor, dim: int, half_to_float: bool) -> torch.Tensor
     return (shifted - aten.sum(shifted.exp(), [dim], True).log()).to(x.dtype)
 
 
+def _log_softmax_backward_data(dy: torch.Tensor, y: torch.Tensor, dim: int, input_dtype: torch.dtype) -> torch.Tensor:
+    """In parts, too: for an operation that is not elementwise the partitioner would store y."""
+    if y.numel() == 0 or y.ndim == 0 or input_dtype != y.dtype:
+        return NotImplemented
+    wide = (dy.float(), y.float()) if y.dtype in (torch.bfloat16, torch.float16) else (dy, y)
+    return (wide[0] - wide[1].exp() * aten.sum(wide[0], [dim], True)).to(y.dtype)
+
+
 @torch.library.custom_op("athanor::from_the_start", mutates_args=())
 def from_the_start(indices: torch.Tensor, extent: int) -> torch.Tensor:
     """Indices into `extent` elements, those that count from the end made to count from the start. PyTorch runs it, so that the gather or scatter behind it
@@ -120,9 +128,11 @@ DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.native_dropout.default: _native_dropout,
     aten.nll_loss_backward.default: _nll_loss_backward,
     aten._log_softmax.default: _log_softmax,
+    aten._log_softmax_backward_data.default: _log_softmax_backward_data,
     aten.index.Tensor: _index,
     aten.index_put.default: _index_put,
     # Views in the words of AOTAutograd's partitioner, which stores for the backward what it does not know for a view.
+    aten.detach.default: aten.alias.default,
     aten.transpose.int: _transpose,
     aten.unbind.int: lambda x, dim=0: [x.select(dim, i) for i in range(x.shape[dim])],
     aten.split.Tensor: _split_evenly,

@@ -19,6 +19,7 @@ def split_joint_graph(joint: fx.GraphModule, *args: Any, num_fwd_outputs: int, *
     """Cuts AOTAutograd's joint graph in two. Where nothing but our own graphs sees a saved tensor, it is contiguous, or in the layout of images
     that the user chose; in eager mode, views decide how elementwise results lie, and after a patch embedding, say, all sums of a Transformer
     would lie with their channels outside."""
+    _show_loss_as_fused(joint.graph)
     # The library joins equal nodes itself, and theirs takes long to load; it reads through views, which cost nothing, but storing one is a copy.
     with config.patch(cse=False, recompute_views=True):
         forward, backward = min_cut_rematerialization_partition(joint, *args, num_fwd_outputs=num_fwd_outputs, **kwargs)
@@ -34,6 +35,14 @@ def split_joint_graph(joint: fx.GraphModule, *args: Any, num_fwd_outputs: int, *
     for module in (forward, backward):
         module.recompile()
     return forward, backward
+
+
+def _show_loss_as_fused(graph: fx.Graph) -> None:
+    """The partitioner takes what an operation reads that it does not know for elementwise to be stored anyway, and saves it for the backward. Log-probabilities
+    are not stored, if they are read through a view."""
+    for loss in graph.find_nodes(op="call_function", target=aten.nll_loss_forward.default):
+        if isinstance(loss.args[0], fx.Node) and loss.args[0].op == "call_function":
+            loss.replace_input_with(loss.args[0], _call(graph, loss.args[0], aten.alias.default, loss.args[0]))
 
 
 def _lies_by_accident(node: fx.Node) -> bool:
