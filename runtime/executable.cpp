@@ -84,6 +84,7 @@ struct Executable::Impl {
   void Build(const Options& options, const std::vector<InPlace>& pairs);
   bool TakeKept(const CacheKey& key, const Setting& setting);
   void PlanAnew(const Setting& setting);
+  void Keep(const CacheKey& key, Cache& cache) const;
   void PlaceArguments(const Program& program, const std::vector<std::shared_ptr<const LoadedKernel>>& loaded);
   void Prefault(const Options& options, int64_t bytes, int64_t room);
   void PlaceInMemory();
@@ -108,8 +109,7 @@ void Executable::Impl::Build(const Options& options, const std::vector<InPlace>&
   report.kept_plan = keeps && TakeKept(key, setting);
   if (!report.kept_plan) {
     PlanAnew(setting);
-    const std::string text = WriteLaunchPlan(plan);
-    if (keeps && cache->writable()) cache->Put(key, std::as_bytes(std::span(text)));
+    if (keeps && cache->writable()) Keep(key, *cache);
   }
   report.cache_kept = cache->writable();
   PlaceInMemory();
@@ -182,6 +182,15 @@ void Executable::Impl::PlanAnew(const Setting& setting) {
     plan.launches.push_back({found->second, {}, kernel.nodes, std::string(Name(kernel.skeleton)), kernel.flops, kernel.bytes, kernel.origin});
   }
   PlaceArguments(program, loaded);
+}
+
+// Not where the cache remembers other schedules than those that were used: unusable ones, or better ones, of another process, that came meanwhile.
+void Executable::Impl::Keep(const CacheKey& key, Cache& cache) const {
+  for (const LaunchPlan::Kernel& kernel : plan.kernels) {
+    if (!kernel.remembered.empty() && kernel.remembered != kernel.ref.schedule) return;
+  }
+  const std::string text = WriteLaunchPlan(plan);
+  cache.Put(key, std::as_bytes(std::span(text)));
 }
 
 void Executable::Impl::PlaceArguments(const Program& program, const std::vector<std::shared_ptr<const LoadedKernel>>& loaded) {

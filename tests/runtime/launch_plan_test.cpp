@@ -117,6 +117,14 @@ TEST_F(LaunchPlanTest, ANewlyTunedScheduleIsUsed) {
   EXPECT_TRUE(Compile()->report().kept_plan);
 }
 
+TEST_F(LaunchPlanTest, NothingIsKeptWithAScheduleThatCanNotBeUsed) {
+  Compile();
+  const LaunchPlan::Kernel kernel = Kept().kernels.at(0);
+  Put(ScheduleKey(kernel.structure, DetectCpu(), options_.threads), "no schedule");
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(Compile()->report().kept_plan);
+  EXPECT_EQ(Kept().kernels.at(0).remembered, "");            // still the first one
+}
+
 TEST_F(LaunchPlanTest, BinariesThatAreGoneAreCompiledAgain) {
   Compile();
   RemoveBinaries();
