@@ -260,7 +260,9 @@ class ContractGenerator {
   std::string APointer() const {
     switch (schedule_.pack_a) {
       case Pack::kNone: {
-        const std::string at = fmt::format("{} + m * {} + k0 * {}", a_.Base("b"), a_.stride(1), a_.stride(2));
+        const std::string steps = a_.run(pairs_) == 0 ? fmt::format("k0 * {}", a_.stride(2))
+                                                : fmt::format("k0 % {0} * {1} + k0 / {0} * {2}", a_.run(pairs_), a_.stride(2), a_.run_stride());
+        const std::string at = fmt::format("{} + m * {} + {}", a_.Base("b"), a_.stride(1), steps);
         return pairs_ ? fmt::format("(const int*)({})", at) : at;
       }
       case Pack::kPhase:

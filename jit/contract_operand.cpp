@@ -48,10 +48,13 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
   const Expr& expr = body.exprs[result];
   plain_ = expr.kind == Expr::Kind::kLoad && addressable_ && body.operands[main_operand_].pieces.empty() &&
            args[body.operands[expr.operand].arg].dtype == expr.dtype;
+  in_runs_ = plain_;
   for (int d = 0; d < 3; ++d) {
     const Digits digits = Coalesce(map.dim(d));
     plain_ &= d == 0 || digits.size() <= 1;
+    in_runs_ &= d == 0 || digits.size() <= 1 || (d == k_ && digits.size() == 2);
     strides_[d] = digits.empty() ? 0 : digits[0].stride;
+    if (d == k_ && digits.size() == 2) run_ = digits[0].extent, run_stride_ = digits[1].stride;
   }
 }
 
@@ -63,7 +66,7 @@ bool StoresAlongRows(const ContractPlan& contract) {
 }
 
 std::string ContractOperand::Base(const std::string& batch) const {
-  ATHANOR_CHECK(plain_);
+  ATHANOR_CHECK(plain_ || in_runs_);
   const Operand& operand = body_->operands[main_operand_];
   std::string text = fmt::format("a{}", operand.arg);
   if (operand.map.offset() != 0) text += fmt::format(" + {}", operand.map.offset());

@@ -22,10 +22,14 @@ class ContractOperand {
   int result() const { return result_; }
   // A plain load of the accumulator's dtype, with one stride along each dimension: usable where it lies.
   bool in_place() const { return plain_ && ValueType(dtype()) == dtype(); }
+  // The same, but along k in runs of so many steps, `run_stride` elements apart: usable where it lies, or in pairs of k, for blocks of k within a run.
+  // 0: not so.
+  int64_t run(bool pairs) const { return in_runs_ && (pairs ? PairsLieTogether() && run_ % 2 == 0 && run_stride_ % 2 == 0 : ValueType(dtype()) == dtype()) ? run_ : 0; }
+  int64_t run_stride() const { return run_stride_; }
   // A bf16 value: may be used as pairs of k. Whether it needs no rounding, and whether its pairs may be used where they lie.
   bool halves() const { return dtype() == DType::kBF16; }
   bool exact_halves() const { return halves() && body_->exprs[result_].kind == Expr::Kind::kLoad; }
-  bool pairs_in_place() const { return plain_ && halves() && strides_[k_] == 1 && strides_[3 - k_] % 2 == 0 && body_->extents[k_] % 2 == 0; }
+  bool pairs_in_place() const { return plain_ && PairsLieTogether() && body_->extents[k_] % 2 == 0; }
   // Its main tensor has unit stride across (along m or n), not along k.
   bool across_contiguous() const { return across_contiguous_; }
   // Reductions over k whose value the operand itself needs (a normalisation's statistics).
@@ -39,11 +43,12 @@ class ContractOperand {
   // As A: packed in panels along m. As A: may be packed by parts of k.
   bool panels() const { return across_contiguous_ && !has_statistics_; }
   bool by_parts() const { return panels() || (windows_ && !has_statistics_ && !has_stores()); }
-  int64_t stride(int dim) const { return strides_[dim]; }    // elements; in place only
-  // "a3 + offset of batch b", in place only.
+  int64_t stride(int dim) const { return strides_[dim]; }    // elements; in place or in runs only
+  // "a3 + offset of batch b", the same.
   std::string Base(const std::string& batch) const;
 
  private:
+  bool PairsLieTogether() const { return halves() && strides_[k_] == 1 && strides_[3 - k_] % 2 == 0; }
   DType dtype() const { return body_->exprs[result_].dtype; }
 
   const Body* body_;
@@ -52,8 +57,9 @@ class ContractOperand {
   std::optional<WindowCopier> windows_;
   bool same_for_batch_ = true;
   int k_;                                                    // the dimension
-  bool plain_ = false, across_contiguous_ = false, has_statistics_ = false, addressable_ = false;
+  bool plain_ = false, in_runs_ = false, across_contiguous_ = false, has_statistics_ = false, addressable_ = false;
   int64_t strides_[3] = {};
+  int64_t run_ = 0, run_stride_ = 0;
 };
 
 // The results lie contiguously along m, not along n: the epilogue transposes blocks of C, so that it stores whole vectors.

@@ -31,6 +31,12 @@ struct Facts {
         b_in_place(b.in_place() && (contract.n == 1 || b.stride(2) == 1)) {}
 
   bool a_in_place(bool pairs) const { return (pairs ? a.pairs_in_place() : a.in_place()) && !a.has_stores() && !a.has_statistics(); }
+  // Blocks of k lie within runs.
+  bool a_in_runs(const ContractSchedule& s) const {
+    const int64_t part = s.k_split == 1 ? 0 : RoundUp(Ceil(contract.k, s.k_split), lanes);
+    const int64_t run = a.run(s.pairs);
+    return run > 0 && run % s.kc == 0 && part % s.kc == 0 && !a.has_stores() && !a.has_statistics();
+  }
   int64_t step_bytes(bool pairs) const { return pairs ? 2 : element; }  // of a packed operand, for one step of k
 
   const ContractPlan& contract;
@@ -142,6 +148,32 @@ ContractSchedule WindowsOfB(const Facts& facts, const CpuTarget& cpu, ContractSc
   return s;
 }
 
+// The longest block of k, of those short enough to be asked for ahead (ContractGenerator::WriteFetchA), of which each run of A has whole ones. 0: none
+// that is worth while.
+int64_t BlockOfRuns(const Facts& facts, bool pairs) {
+  const int64_t run = facts.a.run(pairs), most = 1024 / facts.step_bytes(pairs);
+  for (int64_t kc = most; run > 0 && kc >= most / 4; kc -= facts.lanes) {
+    if (run % kc == 0) return kc;
+  }
+  return 0;
+}
+
+// A where it lies, block by block of k, which tasks share: the gradient of the weights of a 1 x 1 convolution, whose k are the pixels of all images.
+ContractSchedule RunsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
+  const ContractPlan& c = facts.contract;
+  const int64_t panel = s.nv * facts.lanes, panels = Ceil(c.n, panel), step = facts.step_bytes(s.pairs);
+  s.kc = BlockOfRuns(facts, s.pairs);
+  s.pack_a = Pack::kNone;
+  s.pack_b = c.k * c.n * step <= cpu.l2_bytes ? Pack::kPhase : Pack::kTask;
+  s.nc = EvenPanels(panels, std::max<int64_t>(cpu.l2_bytes * 4 / 10 / (s.kc * step) / panel, 1)) * panel;
+  const int64_t room = std::max(cpu.l2_bytes / 2 / (s.nc * facts.element), facts.lanes), rows = Ceil(c.m, room);
+  s.mc = RoundUp(Ceil(c.m, rows), s.mr);
+  // Parts of whole blocks.
+  const int64_t blocks = c.k / s.kc, wanted = std::min(Ceil(kTasks, c.batch * rows * Ceil(c.n, s.nc)), blocks);
+  while (s.k_split < wanted || blocks % s.k_split != 0) ++s.k_split;
+  return s;
+}
+
 // Each task packs a part of k of both operands, for as many rows as the cache holds.
 ContractSchedule WindowsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
   const ContractPlan& c = facts.contract;
@@ -171,7 +203,7 @@ std::string ValidateContract(const ContractSchedule& s, const KernelPlan& plan, 
   if (s.k_split > std::max<int64_t>(1, facts.contract.k / facts.lanes)) return "k_split leaves empty parts";
   if (s.pairs && !facts.halves) return "only bf16 operands are taken in pairs of k";
   if (s.pairs && s.pack_b == Pack::kNone) return "pairs of k along the rows of B have to be packed";
-  if (s.pack_a == Pack::kNone && !facts.a_in_place(s.pairs)) return "A has a prologue or an access map that only packing can carry";
+  if (s.pack_a == Pack::kNone && !facts.a_in_place(s.pairs) && !facts.a_in_runs(s)) return "A has a prologue or an access map that only packing can carry";
   if (s.pack_b == Pack::kNone && !facts.b_in_place) return "B has a prologue or an access map that only packing can carry";
   if (s.pack_a != Pack::kNone && facts.a.panels() && facts.lanes % s.mr != 0) return "the tile's rows straddle panels of A";
   if (s.pack_a == Pack::kTask && s.mc % facts.lanes != 0) return "mc is no multiple of the vector";
@@ -203,6 +235,9 @@ ContractSchedule Complete(const Facts& facts, const CpuTarget& cpu, const Settle
   s.kc = RoundUp(std::min(k, settled.kc.value_or(deep * (short_parts ? 256 : 1024))), facts.lanes);
   s.unroll = 4;
   if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
+  if (BlockOfRuns(facts, s.pairs) > 0 && settled.pack_a.value_or(Pack::kNone) == Pack::kNone) {
+    if (const ContractSchedule runs = RunsOfA(facts, cpu, s); facts.a_in_runs(runs)) return runs;
+  }
   if (facts.a.windows() && facts.a.by_parts()) return WindowsOfA(facts, cpu, s);
 
   s.pack_b = settled.pack_b.value_or(PackingOfB(facts, cpu, s));

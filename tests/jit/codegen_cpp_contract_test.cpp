@@ -16,12 +16,14 @@ struct Product {
   bool sums = false;                                         // side output: the sums of A over k
   bool residual = false;                                     // the epilogue reads a tensor of C's shape
   DType dtype = DType::kF32;                                 // of the operands
+  int64_t run = 0;                                           // A lies along k in runs of so many; 0: all of it
 };
 
 class ContractBuilder {
  public:
   explicit ContractBuilder(const Product& p) : p_(p), builder_({p.batch, p.m, p.k}, 7) {
-    const Layout a(0, {{{p.batch, p.m * p.k}}, {{p.m, p.a_across ? 1 : p.k}}, {{p.k, p.a_across ? p.m : 1}}});
+    const Layout whole(0, {{{p.batch, p.m * p.k}}, {{p.m, p.a_across ? 1 : p.k}}, {{p.k, p.a_across ? p.m : 1}}});
+    const Layout a = p.run == 0 ? whole : Layout(0, {{{p.batch, p.m * p.k}}, {{p.m, p.run}}, {{p.run, 1}, {p.k / p.run, p.m * p.run}}});
     const Layout b(0, {{{p.batch, p.k * p.n}}, {{p.k, p.b_along_k ? 1 : p.n}}, {{p.n, p.b_along_k ? p.k : 1}}});
     const Layout row(0, {{{p.batch, p.m}}, {{p.m, 1}}, {{p.k, 0}}});
     int result = builder_.Load(p.dtype, a);
@@ -155,10 +157,28 @@ constexpr Product kProducts[] = {
     {.batch = 3, .m = 20, .n = 33, .k = 600, .a_across = true, .residual = true, .dtype = DType::kBF16},
     {.m = 1, .n = 100, .k = 91, .b_along_k = true, .dtype = DType::kBF16},
     {.m = 9, .n = 33, .k = 1, .dtype = DType::kBF16},
+    {.m = 37, .n = 70, .k = 640, .b_along_k = true, .run = 64},
+    {.batch = 2, .m = 70, .n = 33, .k = 1792, .residual = true, .run = 448},
+    {.m = 37, .n = 70, .k = 768, .b_along_k = true, .dtype = DType::kBF16, .run = 256},
 };
 INSTANTIATE_TEST_SUITE_P(Shapes, ContractOf, ::testing::ValuesIn(kProducts));
 
 // Every bf16 product has candidates in pairs, and no other.
+TEST(ContractDefault, RunsOfAAreUsedWhereTheyLie) {
+  const ContractBuilder builder({.m = 256, .n = 64, .k = 8 * 3136, .b_along_k = true, .run = 3136});
+  const KernelPlan plan = builder.Plan();
+  for (const CpuTarget& cpu : Targets()) {
+    const ContractSchedule s = std::get<ContractSchedule>(DefaultSchedule(plan, cpu));
+    EXPECT_EQ(s.pack_a, ContractSchedule::Pack::kNone);
+    EXPECT_EQ(3136 % s.kc, 0);
+    EXPECT_GE(s.k_split, 8);
+    EXPECT_EQ(Validate(s, plan, cpu), "");
+    ContractSchedule across = s;                             // blocks that reach into the next run
+    across.kc = 256;
+    EXPECT_NE(Validate(across, plan, cpu), "");
+  }
+}
+
 TEST(ContractSpace, PairsOfBf16) {
   for (DType dtype : {DType::kF32, DType::kBF16}) {
     const KernelPlan plan = ContractBuilder({.m = 64, .n = 64, .k = 64, .b_along_k = true, .dtype = dtype}).Plan();
