@@ -24,7 +24,10 @@ class ContractOperand {
   bool in_place() const { return plain_ && ValueType(dtype()) == dtype(); }
   // The same, but along k in runs of so many steps, `run_stride` elements apart: usable where it lies, or in pairs of k, for blocks of k within a run.
   // 0: not so.
-  int64_t run(bool pairs) const { return in_runs_ && (pairs ? PairsLieTogether() && run_ % 2 == 0 && run_stride_ % 2 == 0 : ValueType(dtype()) == dtype()) ? run_ : 0; }
+  int64_t run(bool pairs) const {
+    const bool usable = pairs ? PairsLieTogether() && run_ % 2 == 0 && run_stride_ % 2 == 0 : ValueType(dtype()) == dtype();
+    return in_runs_ && usable ? run_ : 0;
+  }
   int64_t run_stride() const { return run_stride_; }
   // A bf16 value: may be used as pairs of k. Whether it needs no rounding, and whether its pairs may be used where they lie.
   bool halves() const { return dtype() == DType::kBF16; }

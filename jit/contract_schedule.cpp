@@ -159,19 +159,21 @@ int64_t BlockOfRuns(const Facts& facts, bool pairs) {
 }
 
 // A where it lies, block by block of k, which tasks share: the gradient of the weights of a 1 x 1 convolution, whose k are the pixels of all images.
-ContractSchedule RunsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
+// Nothing where k can't be shared so.
+std::optional<ContractSchedule> RunsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
   const ContractPlan& c = facts.contract;
-  const int64_t panel = s.nv * facts.lanes, panels = Ceil(c.n, panel), step = facts.step_bytes(s.pairs);
   s.kc = BlockOfRuns(facts, s.pairs);
+  if (s.kc == 0) return std::nullopt;
+  const int64_t panel = s.nv * facts.lanes, panels = Ceil(c.n, panel), step = facts.step_bytes(s.pairs);
   s.pack_a = Pack::kNone;
   s.pack_b = c.k * c.n * step <= cpu.l2_bytes ? Pack::kPhase : Pack::kTask;
   s.nc = EvenPanels(panels, std::max<int64_t>(cpu.l2_bytes * 4 / 10 / (s.kc * step) / panel, 1)) * panel;
-  const int64_t room = std::max(cpu.l2_bytes / 2 / (s.nc * facts.element), facts.lanes), rows = Ceil(c.m, room);
-  s.mc = RoundUp(Ceil(c.m, rows), s.mr);
-  // Parts of whole blocks.
-  const int64_t blocks = c.k / s.kc, wanted = std::min(Ceil(kTasks, c.batch * rows * Ceil(c.n, s.nc)), blocks);
-  while (s.k_split < wanted || blocks % s.k_split != 0) ++s.k_split;
-  return s;
+  const int64_t m = std::max<int64_t>(c.m, 1), room = std::max(cpu.l2_bytes / 2 / (s.nc * facts.element), facts.lanes), row_tasks = Ceil(m, room);
+  s.mc = RoundUp(Ceil(m, row_tasks), s.mr);
+  // Parts of equally many whole blocks. Each has a copy of C.
+  const int64_t tasks = std::max<int64_t>(c.batch * row_tasks * Ceil(c.n, s.nc), 1), blocks = c.k / s.kc, wanted = std::min(Ceil(kTasks, tasks), blocks);
+  while (s.k_split < wanted || (blocks % s.k_split != 0 && s.k_split < 2 * wanted)) ++s.k_split;
+  return facts.a_in_runs(s) ? std::optional(s) : std::nullopt;
 }
 
 // Each task packs a part of k of both operands, for as many rows as the cache holds.
@@ -235,8 +237,8 @@ ContractSchedule Complete(const Facts& facts, const CpuTarget& cpu, const Settle
   s.kc = RoundUp(std::min(k, settled.kc.value_or(deep * (short_parts ? 256 : 1024))), facts.lanes);
   s.unroll = 4;
   if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
-  if (BlockOfRuns(facts, s.pairs) > 0 && settled.pack_a.value_or(Pack::kNone) == Pack::kNone) {
-    if (const ContractSchedule runs = RunsOfA(facts, cpu, s); facts.a_in_runs(runs)) return runs;
+  if (settled.pack_a.value_or(Pack::kNone) == Pack::kNone) {
+    if (const auto runs = RunsOfA(facts, cpu, s)) return *runs;
   }
   if (facts.a.windows() && facts.a.by_parts()) return WindowsOfA(facts, cpu, s);
 

@@ -179,6 +179,17 @@ TEST(ContractDefault, RunsOfAAreUsedWhereTheyLie) {
   }
 }
 
+// Each part of k has a copy of C: 127 blocks, a prime number, are not shared.
+TEST(ContractDefault, ManyUnevenPartsOfRunsAreNotTaken) {
+  const ContractBuilder builder({.m = 64, .n = 64, .k = 127 * 64, .b_along_k = true, .run = 64});
+  const KernelPlan plan = builder.Plan();
+  for (const CpuTarget& cpu : Targets()) {
+    const ContractSchedule s = std::get<ContractSchedule>(DefaultSchedule(plan, cpu));
+    EXPECT_LE(s.k_split, 32);
+    EXPECT_EQ(Validate(s, plan, cpu), "");
+  }
+}
+
 TEST(ContractSpace, PairsOfBf16) {
   for (DType dtype : {DType::kF32, DType::kBF16}) {
     const KernelPlan plan = ContractBuilder({.m = 64, .n = 64, .k = 64, .b_along_k = true, .dtype = dtype}).Plan();

@@ -12,6 +12,7 @@
 #include "ops/reference.h"
 #include "runtime/executable.h"
 #include "runtime/index_check.h"
+#include "runtime/placed_inputs.h"
 
 namespace athanor {
 
@@ -36,30 +37,15 @@ inline std::vector<HostTensor> RandomInputs(const Graph& graph, uint32_t seed) {
 
 // Runs the executable on dense inputs, spread where the graph's input has strides.
 inline std::vector<HostTensor> RunExecutable(Executable& executable, const Graph& graph, const std::vector<HostTensor>& inputs) {
-  std::vector<HostTensor> strided, outputs;
-  std::vector<const void*> in;
+  const PlacedInputs placed(graph, inputs);
+  std::vector<HostTensor> outputs;
   std::vector<void*> out;
-  strided.reserve(inputs.size());
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const TensorDesc& desc = graph.desc(graph.inputs()[i]);
-    if (desc.contiguous()) {
-      in.push_back(inputs[i].data());
-      continue;
-    }
-    HostTensor spread(desc.dtype, {desc.storage_elements()});
-    const Layout layout = Layout::Strided(desc.shape, desc.strides);
-    Digits flat;
-    for (int d = layout.rank() - 1; d >= 0; --d) flat.insert(flat.end(), layout.dim(d).begin(), layout.dim(d).end());
-    for (int64_t e = 0; e < inputs[i].elements(); ++e) spread.Set(Offset(flat, e), inputs[i].Get(e));
-    strided.push_back(std::move(spread));
-    in.push_back(strided.back().data());
-  }
   for (const NamedValue& output : graph.outputs()) {
     outputs.emplace_back(graph.desc(output.value).dtype, graph.desc(output.value).shape);
     for (int64_t e = 0; e < outputs.back().elements(); ++e) outputs.back().Set(e, 7);  // whatever is not written shows
   }
   for (HostTensor& tensor : outputs) out.push_back(tensor.data());
-  executable.Run(in, out);
+  executable.Run(placed.pointers(), out);
   return outputs;
 }
 
