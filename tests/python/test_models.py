@@ -27,10 +27,11 @@ import timm  # noqa: E402
 import torchvision.models  # noqa: E402
 import transformers  # noqa: E402
 
-# What PyTorch is meant to run: random numbers are its to draw, in memory that is its to allocate and to address by strides; positions are constants; and indices that may count from
-# the end are made to count from the start, before they are checked.
+# What PyTorch is meant to run: random numbers are its to draw, in memory that is its to allocate and to address by strides; positions are constants, and so are the masks of shifted
+# windows, which torchvision's Swin fills slice by slice; and indices that may count from the end are made to count from the start, before they are checked.
 PYTORCHS = {"aten.bernoulli.p", "aten.empty.memory_format", "aten.empty_strided.default", "aten.new_empty.default", "aten.arange.default",
-            "aten.as_strided.default", "aten.as_strided_scatter.default", "athanor.from_the_start.default"}
+            "aten.as_strided.default", "aten.as_strided_scatter.default", "aten.fill.Tensor", "aten.slice_scatter.default",
+            "athanor.from_the_start.default"}
 
 
 class Bert(nn.Module):
