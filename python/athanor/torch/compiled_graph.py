@@ -105,7 +105,6 @@ class CompiledGraph(OutputCode):
         self._boxed_call = True                              # of the instance, where functools.wraps finds it
         self._kind, self._code, self._partitions, self._fallbacks = kind, code, partitions, fallbacks
         self._seconds = seconds                              # spent on it in this process
-        self._producer = producer()
         self._function: Callable[..., Any] | None = None
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
@@ -128,11 +127,12 @@ class CompiledGraph(OutputCode):
             return self._function
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_function": None, "_seconds": 0.0}
+        return self.__dict__ | {"_function": None, "_seconds": 0.0, "producer": producer()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if state["_producer"] != producer():                 # PyTorch says so in its log, and compiles the graph anew
-            raise RuntimeError(f"a stored graph was compiled by {state['_producer']}, and this is {producer()}")
+        made_by = state.pop("producer")
+        if made_by != producer():                            # PyTorch says so in its log, and compiles the graph anew
+            raise RuntimeError(f"a stored graph was compiled by {made_by}, and this is {producer()}")
         self.__dict__ = state
 
     def prepare_for_serialization(self) -> None:
