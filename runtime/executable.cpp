@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -104,12 +105,14 @@ void Executable::Impl::Build(const Options& options, const std::vector<InPlace>&
   report.threads = threads;
 
   const Setting setting{options, pairs, cpu, threads, *cache, loader};
-  const bool keeps = cache->usable() && !BuildId().empty() && !options.sources && options.dump_directory.empty();
-  const CacheKey key = LaunchPlanKey(graph, pairs, options.fusing, cpu, threads);
-  report.kept_plan = keeps && TakeKept(key, setting);
+  std::optional<CacheKey> key;                               // where the plan may be kept
+  if (cache->usable() && !BuildId().empty() && !options.sources && options.dump_directory.empty()) {
+    key = LaunchPlanKey(graph, pairs, options.fusing, cpu, threads);
+  }
+  report.kept_plan = key && TakeKept(*key, setting);
   if (!report.kept_plan) {
     PlanAnew(setting);
-    if (keeps && cache->writable()) Keep(key, *cache);
+    if (key && cache->writable()) Keep(*key, *cache);
   }
   report.cache_kept = cache->writable();
   PlaceInMemory();
