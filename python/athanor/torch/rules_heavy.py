@@ -418,12 +418,6 @@ def _softmax_backward(b: Builder, out: torch.Tensor, dy: Value, y: Value, dim: i
     return b.cast(b.sub(product, b.mul(y, b.sum(product, [dim], True))), out.dtype)
 
 
-@rule(aten._log_softmax_backward_data.default)
-def _log_softmax_backward(b: Builder, out: torch.Tensor, dy: Value, y: Value, dim: int, dtype: torch.dtype) -> Value:
-    dy, y = _computed(b, dy, y)
-    return b.cast(b.sub(dy, b.mul(b.op("exp", y), b.sum(dy, [dim], True))), out.dtype)
-
-
 @rule(aten.embedding.default)
 def _embedding(b: Builder, out: torch.Tensor, table: Value, indices: Value, *_: Any, **__: Any) -> Value:
     require(table.rank == 2, "a table that is no matrix")

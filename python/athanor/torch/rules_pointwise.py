@@ -254,7 +254,7 @@ def _to_copy(b: Builder, out: torch.Tensor, x: Value, *_: Any, **__: Any) -> Val
 
 
 @rule(aten.clone.default, aten.lift_fresh_copy.default)
-@rule(aten.detach.default, aten.alias.default, view=True)
+@rule(aten.alias.default, view=True)
 def _same(b: Builder, out: torch.Tensor, x: Value, **_: Any) -> Value:
     return b.op("contiguous", x)
 

@@ -12,7 +12,7 @@ from .rules import rule
 aten = torch.ops.aten
 
 
-@rule(aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.expand.default, aten.unsqueeze.default, aten.squeeze.default,
+@rule(aten.view.default, aten.reshape.default, aten.expand.default, aten.unsqueeze.default, aten.squeeze.default,
       aten.squeeze.dim, aten.squeeze.dims, aten.view_copy.default, aten._reshape_copy.default, view=True)
 def _shaped(b: Builder, out: torch.Tensor, x: Value, *_: Any, **__: Any) -> Value:
     """Whatever keeps the order of the elements, or repeats them."""
@@ -34,15 +34,6 @@ def _permute(b: Builder, out: torch.Tensor, x: Value, dims: Sequence[int]) -> Va
 @rule(aten.t.default, view=True)
 def _t(b: Builder, out: torch.Tensor, x: Value) -> Value:
     return b.permute(x, list(range(x.rank))[::-1])
-
-
-@rule(aten.transpose.int, view=True)
-def _transpose(b: Builder, out: torch.Tensor, x: Value, first: int, second: int) -> Value:
-    dims = list(range(x.rank))
-    if dims:
-        first, second = first % x.rank, second % x.rank
-        dims[first], dims[second] = second, first
-    return b.permute(x, dims)
 
 
 @rule(aten.select.int, view=True)
@@ -73,17 +64,6 @@ def _slice_backward(b: Builder, out: torch.Tensor, dy: Value, sizes: Sequence[in
 @rule(aten.select_backward.default)
 def _select_backward(b: Builder, out: torch.Tensor, dy: Value, sizes: Sequence[int], dim: int, index: int) -> Value:
     return b.op("select_backward", dy, b.full(out.shape, 0, dy.dtype), shape=out.shape, dim=dim % len(sizes), index=index, wanted=[0])
-
-
-@rule(aten.split.Tensor, aten.split_with_sizes.default, view=True)
-def _split(b: Builder, out: Sequence[torch.Tensor], x: Value, _: Any, dim: int = 0) -> list[Value]:
-    sizes = [y.shape[dim % x.rank] for y in out]
-    return b.ops("split", [x], [(x.dtype, y.shape) for y in out], split_size=sizes, dim=dim % x.rank)
-
-
-@rule(aten.unbind.int, view=True)
-def _unbind(b: Builder, out: Sequence[torch.Tensor], x: Value, dim: int = 0) -> list[Value]:
-    return [b.op("select", x, shape=y.shape, dim=dim % x.rank, index=i) for i, y in enumerate(out)]
 
 
 @rule(aten.cat.default)
