@@ -79,7 +79,7 @@ class ForwardGenerator : AttentionWriter {
     Write(scores);
     WriteSoftmax(rows);
     out_.Comment("O = P V");
-    Write(values);
+    WriteValues(values);
     WriteRows(y_, rows, p.dv, Scratch(output_), output_row_, "inverse[i]", "q0");
     out_.Close();
     out_.Blank();
@@ -141,7 +141,23 @@ class ForwardGenerator : AttentionWriter {
     product.a = pairs() ? "weights" : "s", product.b = pairs() ? Packed(zipped_v_) : "v", product.c = Scratch(output_);
     product.steps = std::to_string(Steps(attention_.lk)), product.first = "1";
     if (banded()) product.from = FirstStep(FirstKey("q0 + i")), product.to = EndStep(EndKey("q0 + last"));
+    if (!InBlocksOfKeys()) return product;
+    product.from = banded() ? fmt::format("larger({}, first_step)", product.from) : "first_step";
+    product.to = banded() ? fmt::format("smaller({}, end_step)", product.to) : "end_step";
+    product.first = "first_step == 0";
     return product;
+  }
+
+  // Whether the values of some keys at a time are added up: they and their weights are then read from the nearest cache.
+  bool InBlocksOfKeys() const { return schedule_.block_k < attention_.lk; }
+
+  void WriteValues(const Product& values) {
+    if (!InBlocksOfKeys()) return Write(values);
+    const int64_t steps = Steps(attention_.lk), block = Steps(schedule_.block_k);
+    out_.Open("for (long first_step = 0; first_step < {0}; first_step += {1})", steps, block);
+    out_.Line("const long end_step = first_step + {0} < {1} ? first_step + {0} : {1};", block, steps);
+    Write(values);
+    out_.Close();
   }
 
   // Over lanes of queries: the largest score, the exponentials and their sum. The sum divides the output, not P.
@@ -283,6 +299,17 @@ std::string ValidateAttention(const AttentionSchedule& schedule, const KernelPla
   return "";
 }
 
+namespace {
+
+// Keys whose values are added up at a time. Wide registers take so many values for each weight that the second cache is near enough for all of them;
+// narrow ones want both in the first.
+int64_t ValueBlock(const AttentionPlan& attention, const CpuTarget& cpu) {
+  const int64_t keys = std::max<int64_t>(attention.lk, 1);
+  return cpu.isa == Isa::kAvx512 ? keys : std::min<int64_t>(keys, 64);
+}
+
+}  // namespace
+
 AttentionSchedule DefaultAttention(const KernelPlan& plan, const CpuTarget& cpu) {
   const AttentionPlan& attention = std::get<AttentionPlan>(plan.detail);
   const int64_t lanes = cpu.vector_bytes() / SizeOf(attention.dtype), vectors = (attention.lq + lanes - 1) / lanes;
@@ -302,7 +329,7 @@ AttentionSchedule DefaultAttention(const KernelPlan& plan, const CpuTarget& cpu)
     schedule.block_k = std::max<int64_t>(1, std::min<int64_t>(attention.lk, 256));
     return schedule;
   }
-  schedule.block_k = block(attention.lk, 2 * attention.lq, 8);
+  schedule.block_k = attention.backward ? block(attention.lk, 2 * attention.lq, 8) : ValueBlock(attention, cpu);
   schedule.pairs = wide && cpu.Has("avx512bf16") && Halves(plan);
   return schedule;
 }

@@ -33,7 +33,7 @@ namespace athanor {
 //           random_word(index, seed, offset) of a vi64 or a long: RandomWord of each index, a vi32 or an int.
 // Math      v_exp v_exp2 v_log v_tanh v_erf v_sigmoid v_pow on vf32 and vf64. Bounds in units in the last place, tested in math_test:
 //           exp 1.1, exp2 1.5, log 1, tanh 3, erf 3, sigmoid 3; v_pow 1 on vf32 and 2 + 2 |b log a| on vf64. Denormals, infinities and NaN
-//           are handled as IEEE and C do.
+//           are handled as IEEE and C do, but that v_exp2 may give zero for a denormal.
 class Prelude {
  public:
   Prelude(Isa isa, int lanes) : isa_(isa), lanes_(lanes) {}  // without optional features

@@ -83,8 +83,8 @@ void AppendExp(std::vector<PreludeUnit>* units) {
                         "}\n"});
 }
 
-// 2^x = 2^floor(x) 2^r, r = x - floor(x) in [0, 1). AVX-512 has both reductions in its instructions, infinities included; elsewhere x is
-// kept where `scale` may add to an exponent.
+// 2^x = 2^floor(x) 2^r, r = x - floor(x) in [0, 1). AVX-512 has both reductions in its instructions, denormals and infinities included; elsewhere n goes
+// into the exponent as it is, whose ends stand for 0 and infinity.
 void AppendExp2(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
   const std::string p32 = Horner("vf32", "p", "r", {"2.16129159e-4f", "1.24678462e-3f", "9.67545159e-3f", "5.54852806e-2f", "0.240229306f",
                                                     "0.693147044f", "1.0f"});
@@ -92,7 +92,8 @@ void AppendExp2(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
                                                     "1.320836728895114e-6", "1.5253175055562796e-5", "0.0001540351230962866",
                                                     "0.0013333558629566755", "0.0096181290995507956", "0.055504108665602253",
                                                     "0.2402265069590633", "0.69314718055994593", "1.0"});
-  auto add = [&](const char* tag, int full, const char* reduce, const char* mask, const char* least, const char* most, const std::string& p) {
+  auto add = [&](const char* tag, int full, const char* reduce, const char* mask, const char* least, const char* most, const char* power,
+                 const std::string& p) {
     const bool native = isa == Isa::kAvx512 && lanes == full;
     const std::string reduced =
         native ? "  $V r = __builtin_ia32_$REDUCE512_mask(x, 9, $V{}, ($MASK)-1, 4);\n"
@@ -100,12 +101,13 @@ void AppendExp2(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
                  "  x = $MOST < x ? splat($MOST) : x;\n"
                  "  $V n = __builtin_elementwise_floor(x), r = x - n;\n";
     units->push_back({fmt::format("exp2.{}", tag),
-                      {fmt::format("scale.{}", tag), fmt::format("arith.{}", tag)},
-                      Substitute("INLINE $V v_exp2($V x) {\n" + reduced + p + (native ? "  return scale(p, x);\n}\n" : "  return scale(p, n);\n}\n"),
-                                 {{"$V", fmt::format("v{}", tag)}, {"$REDUCE", reduce}, {"$MASK", mask}, {"$LEAST", least}, {"$MOST", most}})});
+                      {fmt::format("{}.{}", native ? "scale" : "splat", tag), fmt::format("arith.{}", tag)},
+                      Substitute("INLINE $V v_exp2($V x) {\n" + reduced + p + (native ? "  return scale(p, x);\n}\n" : "  return p * ($V)($POWER);\n}\n"),
+                                 {{"$V", fmt::format("v{}", tag)}, {"$REDUCE", reduce}, {"$MASK", mask}, {"$LEAST", least}, {"$MOST", most}, {"$POWER", power}})});
   };
-  add("f32", 16, "reduceps", "unsigned short", "-152.0f", "129.0f", p32);
-  add("f64", 8, "reducepd", "unsigned char", "-1080.0", "1025.0", p64);
+  add("f32", 16, "reduceps", "unsigned short", "-127.0f", "128.0f", "(__builtin_convertvector(n, vi32) + 127) << 23", p32);
+  add("f64", 8, "reducepd", "unsigned char", "-1023.0", "1024.0",
+      "(__builtin_convertvector(__builtin_convertvector(n, vi32), vi64) + 1023) << 52", p64);
 }
 
 // tanh |x| = t / (t + 2) with t = e^(2|x|) - 1 = 2^n (e^r - 1) + (2^n - 1), which keeps its relative accuracy near 0.

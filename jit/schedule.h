@@ -55,7 +55,8 @@ struct WinogradSchedule {
 };
 
 struct AttentionSchedule {
-  int64_t block_q = 64, block_k = 64;
+  int64_t block_q = 64;
+  int64_t block_k = 64;                                      // forward: whose values are added up at a time
   int mr = 8, nv = 3;                                        // register tile of the products
   bool pairs = false;                                        // bf16 operands stay bf16, and P and dS become it: products of pairs
   bool operator==(const AttentionSchedule&) const = default;
