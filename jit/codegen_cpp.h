@@ -28,6 +28,8 @@ std::string ValidateContract(const ContractSchedule& schedule, const KernelPlan&
 std::string ValidateWinograd(const WinogradSchedule& schedule, const KernelPlan& plan, const CpuTarget& cpu);
 std::string ValidateAttention(const AttentionSchedule& schedule, const KernelPlan& plan, const CpuTarget& cpu);
 
+// Whether squares are transposed in registers, so that stores go to many rows at once.
+bool PointwiseTransposes(const LoopPlan& plan, const std::vector<KernelArg>& args, const CpuTarget& cpu);
 LoopSchedule DefaultPointwise(const KernelPlan& plan, const CpuTarget& cpu);
 LoopSchedule DefaultReduce(const KernelPlan& plan, const CpuTarget& cpu);
 LoopSchedule DefaultLoopNest(const KernelPlan& plan, const CpuTarget& cpu);

@@ -259,6 +259,10 @@ int64_t PointwiseGenerator::WriteInstances() {
 
 }  // namespace
 
+bool PointwiseTransposes(const LoopPlan& plan, const std::vector<KernelArg>& args, const CpuTarget& cpu) {
+  return MakeSpace(plan, args, cpu).tile_dim >= 0;
+}
+
 KernelSource GenerateCppPointwise(const KernelPlan& plan, const LoopSchedule& schedule, const CpuTarget& cpu) {
   return PointwiseGenerator(plan, schedule, cpu).Generate();
 }

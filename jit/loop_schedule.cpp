@@ -31,7 +31,10 @@ std::string ValidateLoop(const LoopSchedule& schedule, const KernelPlan&, const 
   return "";
 }
 
-LoopSchedule DefaultPointwise(const KernelPlan& plan, const CpuTarget& cpu) { return {.streaming = StreamsByDefault(plan, cpu)}; }
+LoopSchedule DefaultPointwise(const KernelPlan& plan, const CpuTarget& cpu) {
+  const bool many_rows = PointwiseTransposes(std::get<LoopPlan>(plan.detail), plan.args, cpu);
+  return {.streaming = StreamsByDefault(plan, cpu) && (cpu.vectors_fill_lines() || !many_rows)};
+}
 
 // Chunks enough for every core to have several, each of a good number of rows.
 LoopSchedule DefaultReduce(const KernelPlan& plan, const CpuTarget& cpu) {

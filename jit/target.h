@@ -20,6 +20,8 @@ struct CpuTarget {
   int cores = 1;
 
   int vector_bytes() const { return isa == Isa::kAvx512 ? 64 : 32; }
+  // Streaming stores to many rows at once want whole lines of the cache: parts of too many are flushed before they are whole.
+  bool vectors_fill_lines() const { return vector_bytes() == 64; }
   int vector_registers() const { return isa == Isa::kAvx512 ? 32 : 16; }
   bool Has(std::string_view feature) const;                  // "avx512bf16": rounds to bf16, sums two products of bf16
 };

@@ -17,7 +17,6 @@ constexpr double kProducts = 0.85, kGradientProducts = 0.6;  // of the peak, tha
 // Cycles for each vector of points. Weights and the gradient of pixels go through memory, more and more so up to kMemoryBytes.
 constexpr double kTransform = 0.6, kWeights = 20, kPixelGradient = 25;
 constexpr double kMemoryBytes = 1 << 24;
-constexpr int64_t kLine = 64;                                // bytes of the cache: parts of many lines must not stream at once
 
 struct Estimate {
   WinogradSchedule schedule;
@@ -68,7 +67,7 @@ Estimate FilterOf(const Facts& f) {
   s.mc = RoundUp(Ceil(rows, Ceil(kTasks, blocks)), s.mr);
   s.mb = std::min(RoundUp(32, s.mr), s.mc);
   s.kc = f.form.channels <= 64 ? 32 : 64;
-  s.streaming = f.cpu.vector_bytes() == kLine && f.points * rows * f.form.channels * 4 > f.cpu.l3_bytes / 2;
+  s.streaming = f.cpu.vectors_fill_lines() && f.points * rows * f.form.channels * 4 > f.cpu.l3_bytes / 2;
   const double points = static_cast<double>(f.points), channels = static_cast<double>(f.form.channels), columns = static_cast<double>(blocks * block);
   estimate.cycles = f.Cycles(1 / kProducts, points * static_cast<double>(RoundUp(rows, s.mr)) * channels * columns) +
                     f.Cycles(kTransform, points * channels * f.RunTiles()) + f.Cycles(kTransform, points * static_cast<double>(rows) * columns) +
@@ -89,7 +88,7 @@ Estimate GradientOf(const Facts& f) {
   s.mc = s.mb = RoundUp(Ceil(rows, blocks), s.mr);
   s.kc = 32;
   s.k_split = std::clamp<int64_t>(Ceil(kTasks, Ceil(rows, s.mc)), 1, std::max<int64_t>(f.tiles / (2 * s.kc), 1));
-  s.streaming = f.cpu.vector_bytes() == kLine && f.points * f.tiles * row * 4 > f.cpu.l3_bytes / 4;
+  s.streaming = f.cpu.vectors_fill_lines() && f.points * f.tiles * row * 4 > f.cpu.l3_bytes / 4;
   const double points = static_cast<double>(f.points), channels = static_cast<double>(RoundUp(rows, s.mr)), columns = static_cast<double>(row);
   estimate.cycles = f.Cycles(1 / kGradientProducts, points * channels * columns * static_cast<double>(f.tiles)) +
                     f.Cycles(kTransform, points * static_cast<double>(rows) * f.RunTiles()) +
