@@ -7,17 +7,23 @@
 namespace athanor {
 namespace {
 
+constexpr int kMostHalfLines = 2;                            // lines of the cache that vectors of half of one may fill in turns
+
 // Results larger than this part of the last-level cache would not be there when the next kernel reads them.
 bool StreamsByDefault(const KernelPlan& plan, const CpuTarget& cpu) {
   const LoopPlan& loop = std::get<LoopPlan>(plan.detail);
   int64_t written = 0;
+  int streams = 0;
   for (const Store& store : loop.body.stores) {
     int64_t elements = 1;
     for (int d = 0; d < loop.body.rank(); ++d) {
       for (const Digit& digit : store.operand.map.dim(d)) elements *= digit.stride != 0 ? digit.extent : 1;
     }
-    written += elements * SizeOf(plan.args[store.operand.arg].dtype);
+    const int64_t bytes = elements * SizeOf(plan.args[store.operand.arg].dtype);
+    written += bytes;
+    streams += bytes > cpu.l2_bytes;
   }
+  if (!cpu.vectors_fill_lines() && streams > kMostHalfLines) return false;
   return loop.instance_elements.empty() && written > cpu.l3_bytes / 4;
 }
 
