@@ -107,6 +107,7 @@ std::string WindowText(const ElementType& type, Isa isa, int lanes) {
         "typedef $ELEMENT $TAG_window __attribute__((vector_size($WIDTH), may_alias));\n"
         "typedef $MASK $TAG_window_mask __attribute__((vector_size($WIDTH)));\n"
         "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
+        "  if (first <= 0 && last >= $N) return *(const $V_any*)p;\n"
         "  const $TAG_window_mask lane{$IOTA}, live = (lane >= ($MASK)first) & (lane < ($MASK)last);\n"
         "  return live ? ($V)__builtin_ia32_$BUILTIN((const $POINTER*)p, live) : fill;\n"
         "}\n";
@@ -143,17 +144,22 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
           "INLINE void store_tail($T* p, $V v, long n) { for (long i = 0; i < n; ++i) p[i] = v[i]; }\n");
     }
     add("window", {"bounds"}, WindowText(type, isa, lanes));
-    // Two neighbouring vectors hold every second element of a row of pixels. `fill` is the same in all lanes.
+    // Two neighbouring vectors hold every second element of a row of pixels. `fill` is the same in all lanes. Masks of AVX2 are vectors to be computed;
+    // without one, the last element that is read is the last that is wanted.
+    const std::string whole = isa != Isa::kAvx2 ? "" : fmt::format(
+        "    if (first <= 0 && last >= $N) return __builtin_shufflevector(*(const $V_any*)p, *(const $V_any*)(p + $N - 1), {});\n",
+        LaneList(lanes, [&](int i) { return std::to_string(2 * i < lanes ? 2 * i : 2 * i + 1); }));
     add("window_strided", {"window." + tag},
         fmt::format("INLINE $V load_window_strided(const $T* p, long stride, long first, long last, $V fill) {{\n"
                     "  if (stride == 2) {{\n"
+                    "{}"
                     "    const $V low = load_window(p, 2 * first, 2 * last - 1, fill), high = load_window(p + $N, 2 * first - $N, 2 * last - 1 - $N, fill);\n"
                     "    return __builtin_shufflevector(low, high, {});\n"
                     "  }}\n"
                     "  for (long i = larger(first, 0); i < smaller(last, $N); ++i) fill[i] = p[i * stride];\n"
                     "  return fill;\n"
                     "}}\n",
-                    LaneList(lanes, [](int i) { return std::to_string(2 * i); })));
+                    whole, LaneList(lanes, [](int i) { return std::to_string(2 * i); })));
     add("strided", {},
         "INLINE $V load_strided(const $T* p, long stride, long n) {\n"
         "  $V v{};\n"
