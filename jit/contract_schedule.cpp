@@ -18,6 +18,7 @@ using Pack = ContractSchedule::Pack;
 
 constexpr int64_t kTasks = 12;                               // enough for a few cores to end together
 constexpr int64_t kMostRows = 128;                           // of a packed block of A in panels
+constexpr int64_t kPanelBytes = 256 << 10;                   // of such a block, at the least
 
 // What schedules of a contraction depend on.
 struct Facts {
@@ -102,7 +103,9 @@ Pack PackingOfB(const Facts& facts, const CpuTarget& cpu, const ContractSchedule
   const ContractPlan& c = facts.contract;
   const bool in_place = facts.b_in_place && !s.pairs;
   const int64_t row = in_place ? facts.b.stride(1) * facts.element : 0;
-  if (in_place && (row <= 1024 || c.m < 4 * s.mr || (facts.a.panels() && row % 4096 != 0))) return Pack::kNone;
+  // Pieces of long rows should be worth the way to them.
+  const bool by_panels = facts.a.panels() && row % 4096 != 0 && cpu.vectors_fill_lines();
+  if (in_place && (row <= 1024 || c.m < 4 * s.mr || by_panels)) return Pack::kNone;
   return c.k * c.n * facts.step_bytes(s.pairs) <= cpu.l2_bytes || facts.a.panels() ? Pack::kPhase : Pack::kTask;
 }
 
@@ -111,7 +114,7 @@ Pack PackingOfB(const Facts& facts, const CpuTarget& cpu, const ContractSchedule
 ContractSchedule PanelsOfA(const Facts& facts, const CpuTarget& cpu, ContractSchedule s) {
   const ContractPlan& c = facts.contract;
   s.pack_a = Pack::kTask;
-  const int64_t fitting = cpu.l2_bytes / 4 / (s.kc * facts.step_bytes(s.pairs)) / facts.lanes * facts.lanes;
+  const int64_t fitting = std::max(cpu.l2_bytes / 4, kPanelBytes) / (s.kc * facts.step_bytes(s.pairs)) / facts.lanes * facts.lanes;
   int64_t blocks = Ceil(std::max<int64_t>(c.m, 1), std::clamp(fitting, facts.lanes, kMostRows));
   const int64_t tasks = blocks * std::max<int64_t>(c.batch, 1);
   if (tasks < 4 && c.k >= 4 * s.kc && !facts.a.has_stores()) {
@@ -234,7 +237,9 @@ ContractSchedule Complete(const Facts& facts, const CpuTarget& cpu, const Settle
   const int64_t panel = s.nv * facts.lanes, panels = Ceil(std::max<int64_t>(facts.contract.n, 1), panel);
   // A long k is cut short where packed panels of A and the rows of C that they add to fit the cache together.
   const bool short_parts = facts.a.panels() && k > 512 * deep && kMostRows * panels * panel * facts.element <= cpu.l2_bytes * 3 / 10;
-  s.kc = RoundUp(std::min(k, settled.kc.value_or(deep * (short_parts ? 256 : 1024))), facts.lanes);
+  // A small cache holds as many rows and fewer steps of them.
+  const int64_t long_parts = facts.a.panels() && cpu.l2_bytes < 4 * kPanelBytes ? 512 : 1024;
+  s.kc = RoundUp(std::min(k, settled.kc.value_or(deep * (short_parts ? 256 : long_parts))), facts.lanes);
   s.unroll = 4;
   if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
   if (settled.pack_a.value_or(Pack::kNone) == Pack::kNone) {
