@@ -130,7 +130,7 @@ void AddBench(CLI::App& program, int* status) {
   command->add_option("--suite", arguments->suite, fmt::format("Fragments by a common name: {}", fmt::join(bench::SuiteNames(), ", ")));
   command->add_flag("--grad", arguments->grad, "With gradients; a name that ends in .train asks for them itself");
   command->add_option("--mode", arguments->mode, "What to do")->check(CLI::IsMember({"perf", "correctness", "list"}));
-  command->add_option("--peers", arguments->peers, "PyTorch, timed in turns with us: eager, inductor")->delimiter(',');
+  command->add_option("--peers", arguments->peers, "PyTorch, timed in turns with us: eager, inductor")->delimiter(',')->allow_extra_args(false);
   command->add_option("--peer-python", arguments->python, "The Python that has PyTorch; that of the build's virtual environment when not given");
   command->add_option("--threads", arguments->threads, "Threads; all cores when not given")->check(CLI::Range(1, 1024));
   command->add_option("--json", arguments->json, "Writes the results as JSON");
