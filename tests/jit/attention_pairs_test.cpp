@@ -1,9 +1,11 @@
-// Attention whose products take bf16 in pairs against the same in f32: odd sizes, bands, masks, dropout, groups and lengths.
+// Attention whose products take bf16 in pairs against the same in f32, and with values in blocks of keys against all at once: odd sizes, bands, masks,
+// dropout, groups and lengths.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
+#include "jit/attention_writer.h"
 #include "jit/plan_builder.h"
 #include "ops/decompose.h"
 #include "ops/fragment.h"
@@ -111,6 +113,31 @@ TEST_P(AttentionPairs, EqualF32) {
             ExpectClose(got[i], want[i], 1.2e-2, fmt::format("{} arg {}", what, i));
             EXPECT_TRUE(again[i].SameBytes(got[i])) << what << " arg " << i << ": other bits in pieces";
           }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(AttentionPairs, ValuesInBlocksOfKeys) {
+  Case c = GetParam();
+  if (!c.mask.empty() && c.mask != "bool") c.mask = "f32";
+  for (const CpuTarget& cpu : Targets()) {
+    for (const KernelPlan& plan : PlansOf(c, "f32")) {
+      const AttentionPlan& attention = std::get<AttentionPlan>(plan.detail);
+      if (attention.backward || IsDecode(attention)) continue;
+      AttentionSchedule schedule = std::get<AttentionSchedule>(DefaultSchedule(plan, cpu));
+      schedule.block_k = std::max<int64_t>(attention.lk, 1);
+      std::vector<Memory> want = ArgumentsOf(plan);
+      TestKernel(GenerateCpp(plan, schedule, cpu), cpu).Run(&want);
+      for (int64_t block : {1, 26, 64}) {
+        if (block >= attention.lk) continue;
+        schedule.block_k = block;
+        ASSERT_EQ(Validate(schedule, plan, cpu), "");
+        std::vector<Memory> got = ArgumentsOf(plan);
+        TestKernel(GenerateCpp(plan, schedule, cpu), cpu).Run(&got);
+        for (size_t i = 0; i < want.size(); ++i) {
+          if (plan.args[i].written) ExpectClose(got[i], want[i], 1e-5, fmt::format("{} {} arg {}", Name(cpu.isa), ToString(schedule), i));
         }
       }
     }
