@@ -103,7 +103,7 @@ Pack PackingOfB(const Facts& facts, const CpuTarget& cpu, const ContractSchedule
   const ContractPlan& c = facts.contract;
   const bool in_place = facts.b_in_place && !s.pairs;
   const int64_t row = in_place ? facts.b.stride(1) * facts.element : 0;
-  // Pieces of long rows should be worth the way to them.
+  // Of a long row a tile reads a piece as wide as itself: narrow vectors fetch parts of lines, and packing pays.
   const bool by_panels = facts.a.panels() && row % 4096 != 0 && cpu.vectors_fill_lines();
   if (in_place && (row <= 1024 || c.m < 4 * s.mr || by_panels)) return Pack::kNone;
   return c.k * c.n * facts.step_bytes(s.pairs) <= cpu.l2_bytes || facts.a.panels() ? Pack::kPhase : Pack::kTask;
@@ -238,8 +238,8 @@ ContractSchedule Complete(const Facts& facts, const CpuTarget& cpu, const Settle
   // A long k is cut short where packed panels of A and the rows of C that they add to fit the cache together.
   const bool short_parts = facts.a.panels() && k > 512 * deep && kMostRows * panels * panel * facts.element <= cpu.l2_bytes * 3 / 10;
   // A small cache holds as many rows and fewer steps of them.
-  const int64_t long_parts = facts.a.panels() && cpu.l2_bytes < 4 * kPanelBytes ? 512 : 1024;
-  s.kc = RoundUp(std::min(k, settled.kc.value_or(deep * (short_parts ? 256 : long_parts))), facts.lanes);
+  const int64_t longest = facts.a.panels() && cpu.l2_bytes < 4 * kPanelBytes ? 512 : 1024;
+  s.kc = RoundUp(std::min(k, settled.kc.value_or(deep * (short_parts ? 256 : longest))), facts.lanes);
   s.unroll = 4;
   if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
   if (settled.pack_a.value_or(Pack::kNone) == Pack::kNone) {

@@ -38,8 +38,8 @@ std::string ValidateLoop(const LoopSchedule& schedule, const KernelPlan&, const 
 }
 
 LoopSchedule DefaultPointwise(const KernelPlan& plan, const CpuTarget& cpu) {
-  const bool many_rows = PointwiseTransposes(std::get<LoopPlan>(plan.detail), plan.args, cpu);
-  return {.streaming = StreamsByDefault(plan, cpu) && (cpu.vectors_fill_lines() || !many_rows)};
+  return {.streaming = StreamsByDefault(plan, cpu) &&
+                       (cpu.vectors_fill_lines() || !PointwiseTransposes(std::get<LoopPlan>(plan.detail), plan.args, cpu))};
 }
 
 // Chunks enough for every core to have several, each of a good number of rows.

@@ -66,7 +66,7 @@ double UlpError(T got, long double want) {
   return static_cast<double>(std::abs(got - want) / ulp);
 }
 
-// `flushes`: zero will do for a denormal.
+// `flushes`: zero will do for a denormal, unless vectors are those that AVX-512 scales by an instruction.
 template <typename T>
 void CheckFunction(const std::string& function, const std::function<long double(long double)>& exact, double bound, bool flushes = false) {
   const DType dtype = sizeof(T) == 4 ? DType::kF32 : DType::kF64;
@@ -87,7 +87,8 @@ void CheckFunction(const std::string& function, const std::function<long double(
       for (int64_t i = 0; i < n; ++i) {
         T got;
         std::memcpy(&got, args[1].data() + i * sizeof(T), sizeof(T));
-        const bool flushed = flushes && got == 0 && std::abs(want[i]) < std::numeric_limits<T>::min();
+        const bool scaled = cpu.isa == Isa::kAvx512 && lanes * sizeof(T) == 64;
+        const bool flushed = flushes && !scaled && got == 0 && std::abs(want[i]) < std::numeric_limits<T>::min();
         const double error = flushed ? 0 : UlpError(got, want[i]);
         if (error > worst || std::isnan(error)) worst = error, where = i;
       }
