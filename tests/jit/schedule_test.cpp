@@ -68,5 +68,33 @@ TEST(Schedule, StreamsOnlyLargeResults) {
   }
 }
 
+// A transpose, and three results at once, fill many lines in turns: that streams only where a vector is a whole line.
+TEST(Schedule, HalfLinesOfManyRowsDoNotStream) {
+  const auto streams = [](const Body& body, size_t args, Isa isa) {
+    KernelPlan plan{.skeleton = Skeleton::kPointwise, .args = {{.written = false}}};
+    plan.args.resize(args, {.written = true});
+    plan.detail = LoopPlan{.body = body};
+    CpuTarget cpu;
+    cpu.isa = isa;
+    return std::get<LoopSchedule>(DefaultSchedule(plan, cpu)).streaming;
+  };
+  const int64_t n = 1 << 12;
+  Body transpose{.extents = {n, n}};
+  transpose.operands = {{.arg = 0, .map = Layout::Contiguous({n, n}).Permute({1, 0})}};
+  transpose.exprs = {{.kind = Expr::Kind::kLoad, .operand = 0}};
+  transpose.stores = {{.expr = 0, .operand = {.arg = 1, .map = Layout::Contiguous({n, n})}}};
+  EXPECT_TRUE(streams(transpose, 2, Isa::kAvx512));
+  EXPECT_FALSE(streams(transpose, 2, Isa::kAvx2));
+
+  for (int results : {2, 3}) {
+    Body copies{.extents = {n * n}};
+    copies.operands = {{.arg = 0, .map = Layout::Contiguous({n * n})}};
+    copies.exprs = {{.kind = Expr::Kind::kLoad, .operand = 0}};
+    for (int i = 1; i <= results; ++i) copies.stores.push_back({.expr = 0, .operand = {.arg = i, .map = Layout::Contiguous({n * n})}});
+    EXPECT_TRUE(streams(copies, 1 + results, Isa::kAvx512));
+    EXPECT_EQ(streams(copies, 1 + results, Isa::kAvx2), results == 2);
+  }
+}
+
 }  // namespace
 }  // namespace athanor::testing

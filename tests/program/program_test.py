@@ -198,7 +198,7 @@ class Program(unittest.TestCase):
         self.assert_refused(self.call("bench", path, "--suite", "all"), "both are given")
         self.assert_refused(self.call("bench", path, "--peers", "eager,frob"), "frob", "inductor")
         self.assert_refused(self.call("bench", path, "--mode", "list", "--compare", path), "measures no time")
-        self.assert_refused(self.call("bench", path, "--peers", "eager", "--peer-python", "/none/python"), "/none/python")
+        self.assert_refused(self.call("bench", "--peers", "eager", path, "--peer-python", "/none/python"), "/none/python")
         self.assert_refused(self.call("bench", path, "--peers", "eager", "--peer-python", "/bin/true"), "/bin/true", "without an answer")
 
     def test_bench_reports_and_comparison(self):
