@@ -1,4 +1,5 @@
 #include <cmath>
+#include <numbers>
 
 #include "jit/body_emitter.h"
 
@@ -7,6 +8,14 @@ namespace athanor {
 namespace {
 
 bool IsConstant(const Body& body, int expr) { return body.exprs[expr].kind == Expr::Kind::kConstant; }
+
+// x - max x, as in a softmax.
+bool IsFromMaximum(const Body& body, int expr) {
+  const Expr& difference = body.exprs[expr];
+  if (difference.kind != Expr::Kind::kApply || difference.fn != Fn::kSub) return false;
+  const Expr& most = body.exprs[difference.args[1]];
+  return most.kind == Expr::Kind::kReduce && most.fn == Fn::kMax && body.exprs[most.args[0]] == body.exprs[difference.args[0]];
+}
 
 }  // namespace
 
@@ -95,9 +104,16 @@ std::string BodyEmitter::MathText(const Expr& expr, const std::vector<Value>& ar
   if (expr.fn == Fn::kSqrt) return fmt::format("__builtin_elementwise_sqrt({})", args[0].text);
   if (expr.fn == Fn::kRsqrt) return fmt::format("{} / __builtin_elementwise_sqrt({})", Literal(1, type), args[0].text);
   if (expr.fn == Fn::kPow) return PowText(expr, args, vector);
-  prelude_->Use(Name(expr.fn), type);
   prelude_->Use("splat", type);
-  const std::string call = fmt::format("v_{}({})", Name(expr.fn), Widen(args[0], type));
+  std::string call;
+  if (expr.fn == Fn::kExp && IsFromMaximum(body_, expr.args[0])) {
+    // What the difference has lost by rounding weighs as much as what its product with log2 e loses.
+    prelude_->Use("exp2", type);
+    call = fmt::format("v_exp2({} * {})", Widen(args[0], type), Literal(std::numbers::log2e, type));
+  } else {
+    prelude_->Use(Name(expr.fn), type);
+    call = fmt::format("v_{}({})", Name(expr.fn), Widen(args[0], type));
+  }
   return vector ? call : call + "[0]";
 }
 

@@ -51,8 +51,8 @@ void AppendValueUnits(int lanes, std::vector<PreludeUnit>* units) {
   for (const char* tag : {"f32", "f64"}) {
     const char* scalar = tag == std::string_view("f32") ? "float" : "double";
     std::string text = Substitute(
-        "INLINE $V vmax($V a, $V b) { return ((a > b) | (a != a)) ? a : b; }\n"
-        "INLINE $V vmin($V a, $V b) { return ((a < b) | (a != a)) ? a : b; }\n"
+        "INLINE $V vmax($V a, $V b) {\n  const $V m = a > b ? a : b;\n  return a != a ? a : m;\n}\n"
+        "INLINE $V vmin($V a, $V b) {\n  const $V m = a < b ? a : b;\n  return a != a ? a : m;\n}\n"
         "INLINE $T vmax($T a, $T b) { return a > b || a != a ? a : b; }\n"
         "INLINE $T vmin($T a, $T b) { return a < b || a != a ? a : b; }\n"
         "INLINE $V madd($V a, $V b, $V c) { return __builtin_elementwise_fma(a, b, c); }\n",

@@ -10,7 +10,7 @@
 namespace athanor {
 namespace {
 
-constexpr int64_t kPrefetchedRow = 8 << 10;  // bytes; the hardware looks ahead well enough over shorter rows
+constexpr int64_t kPrefetchedRow = 2 << 10;  // bytes; the hardware looks ahead well enough over shorter rows
 
 bool IsReduce(const Expr& expr, uint32_t axes) { return expr.kind == Expr::Kind::kReduce && expr.axes == axes; }
 
@@ -179,13 +179,12 @@ void PassPlan::FindSaves() {
   }
 }
 
-// Only the first pass reads from memory. Where the next one computes much, it leaves memory idle: there the next row is fetched.
+// Only the first pass reads from memory, which later ones would leave idle: one of them, the most expensive if there is one, fetches the next row.
 void PassPlan::ChoosePrefetch() {
   const int64_t row_bytes = body_.extents[1] * 4;
   if (passes_.size() < 2 || row_bytes < kPrefetchedRow) return;
-  auto most = std::max_element(passes_.begin(), passes_.end(),
-                               [](const Pass& a, const Pass& b) { return a.saves.size() < b.saves.size(); });
-  if (most != passes_.begin() && !most->saves.empty()) most->prefetches = true;
+  auto most = std::max_element(passes_.begin() + 1, passes_.end(), [](const Pass& a, const Pass& b) { return a.saves.size() < b.saves.size(); });
+  most->prefetches = true;
 }
 
 }  // namespace athanor

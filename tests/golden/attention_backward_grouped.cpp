@@ -91,8 +91,14 @@ INLINE void transpose(vf32 (&r)[16]) {
 }
 INLINE vi32 iota_i32() { return vi32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 INLINE vf32 select(vi32 m, vf32 a, vf32 b) { return m ? a : b; }
-INLINE vf32 vmax(vf32 a, vf32 b) { return ((a > b) | (a != a)) ? a : b; }
-INLINE vf32 vmin(vf32 a, vf32 b) { return ((a < b) | (a != a)) ? a : b; }
+INLINE vf32 vmax(vf32 a, vf32 b) {
+  const vf32 m = a > b ? a : b;
+  return a != a ? a : m;
+}
+INLINE vf32 vmin(vf32 a, vf32 b) {
+  const vf32 m = a < b ? a : b;
+  return a != a ? a : m;
+}
 INLINE float vmax(float a, float b) { return a > b || a != a ? a : b; }
 INLINE float vmin(float a, float b) { return a < b || a != a ? a : b; }
 INLINE vf32 madd(vf32 a, vf32 b, vf32 c) { return __builtin_elementwise_fma(a, b, c); }

@@ -96,8 +96,14 @@ INLINE void transpose(vf32 (&r)[16]) {
       "vshuff32x4 $0xdd, %31, %29, %15\n"
       : "+v"(r[0]), "+v"(r[1]), "+v"(r[2]), "+v"(r[3]), "+v"(r[4]), "+v"(r[5]), "+v"(r[6]), "+v"(r[7]), "+v"(r[8]), "+v"(r[9]), "+v"(r[10]), "+v"(r[11]), "+v"(r[12]), "+v"(r[13]), "+v"(r[14]), "+v"(r[15]), "=&v"(t0), "=&v"(t1), "=&v"(t2), "=&v"(t3), "=&v"(t4), "=&v"(t5), "=&v"(t6), "=&v"(t7), "=&v"(t8), "=&v"(t9), "=&v"(t10), "=&v"(t11), "=&v"(t12), "=&v"(t13), "=&v"(t14), "=&v"(t15));
 }
-INLINE vf32 vmax(vf32 a, vf32 b) { return ((a > b) | (a != a)) ? a : b; }
-INLINE vf32 vmin(vf32 a, vf32 b) { return ((a < b) | (a != a)) ? a : b; }
+INLINE vf32 vmax(vf32 a, vf32 b) {
+  const vf32 m = a > b ? a : b;
+  return a != a ? a : m;
+}
+INLINE vf32 vmin(vf32 a, vf32 b) {
+  const vf32 m = a < b ? a : b;
+  return a != a ? a : m;
+}
 INLINE float vmax(float a, float b) { return a > b || a != a ? a : b; }
 INLINE float vmin(float a, float b) { return a < b || a != a ? a : b; }
 INLINE vf32 madd(vf32 a, vf32 b, vf32 c) { return __builtin_elementwise_fma(a, b, c); }

@@ -28,8 +28,14 @@ INLINE void f32_part_store(float* p, f32_part v, long n) { __builtin_ia32_storeu
 INLINE vf32 load_tail(const float* p, long n) { return (vf32)f32_part_load(p, n); }
 INLINE void store_tail(float* p, vf32 v, long n) { f32_part_store(p, (f32_part)v, n); }
 INLINE vi32 splat(int x) { return vi32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
-INLINE vf32 vmax(vf32 a, vf32 b) { return ((a > b) | (a != a)) ? a : b; }
-INLINE vf32 vmin(vf32 a, vf32 b) { return ((a < b) | (a != a)) ? a : b; }
+INLINE vf32 vmax(vf32 a, vf32 b) {
+  const vf32 m = a > b ? a : b;
+  return a != a ? a : m;
+}
+INLINE vf32 vmin(vf32 a, vf32 b) {
+  const vf32 m = a < b ? a : b;
+  return a != a ? a : m;
+}
 INLINE float vmax(float a, float b) { return a > b || a != a ? a : b; }
 INLINE float vmin(float a, float b) { return a < b || a != a ? a : b; }
 INLINE vf32 madd(vf32 a, vf32 b, vf32 c) { return __builtin_elementwise_fma(a, b, c); }

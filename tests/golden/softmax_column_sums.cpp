@@ -30,8 +30,14 @@ INLINE void store_tail(float* p, vf32 v, long n) { f32_part_store(p, (f32_part)v
 INLINE vi32 splat(int x) { return vi32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 INLINE vi32 iota_i32() { return vi32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 INLINE vf32 select(vi32 m, vf32 a, vf32 b) { return m ? a : b; }
-INLINE vf32 vmax(vf32 a, vf32 b) { return ((a > b) | (a != a)) ? a : b; }
-INLINE vf32 vmin(vf32 a, vf32 b) { return ((a < b) | (a != a)) ? a : b; }
+INLINE vf32 vmax(vf32 a, vf32 b) {
+  const vf32 m = a > b ? a : b;
+  return a != a ? a : m;
+}
+INLINE vf32 vmin(vf32 a, vf32 b) {
+  const vf32 m = a < b ? a : b;
+  return a != a ? a : m;
+}
 INLINE float vmax(float a, float b) { return a > b || a != a ? a : b; }
 INLINE float vmin(float a, float b) { return a < b || a != a ? a : b; }
 INLINE vf32 madd(vf32 a, vf32 b, vf32 c) { return __builtin_elementwise_fma(a, b, c); }
@@ -53,18 +59,16 @@ INLINE float max(vf32 v) {
 INLINE vf32 scale(vf32 p, vf32 n) {
   return __builtin_ia32_scalefps512_mask(p, n, vf32{}, (unsigned short)-1, 4);
 }
-INLINE vf32 v_exp(vf32 x) {
-  x = -104.0f > x ? splat(-104.0f) : x;
-  x = 89.0f < x ? splat(89.0f) : x;
-  vf32 n = __builtin_elementwise_roundeven(x * 1.44269504f);
-  vf32 r = madd(n, splat(-0.693359375f), x);
-  r = madd(n, splat(2.12194440e-4f), r);
-  vf32 q = splat(1.3814571e-3f);
-  q = madd(q, r, splat(8.368731e-3f));
-  q = madd(q, r, splat(4.1668389e-2f));
-  q = madd(q, r, splat(1.6666521e-1f));
-  q = madd(q, r, splat(4.9999994e-1f));
-  return scale(madd(r * r, q, r) + 1.0f, n);
+INLINE vf32 v_exp2(vf32 x) {
+  vf32 r = __builtin_ia32_reduceps512_mask(x, 9, vf32{}, (unsigned short)-1, 4);
+  vf32 p = splat(2.16129159e-4f);
+  p = madd(p, r, splat(1.24678462e-3f));
+  p = madd(p, r, splat(9.67545159e-3f));
+  p = madd(p, r, splat(5.54852806e-2f));
+  p = madd(p, r, splat(0.240229306f));
+  p = madd(p, r, splat(0.693147044f));
+  p = madd(p, r, splat(1.0f));
+  return scale(p, x);
 }
 
 extern "C" void rows(char* const* args, long begin, long end, char* scratch) {
@@ -107,29 +111,29 @@ extern "C" void rows(char* const* args, long begin, long end, char* scratch) {
       for (long i1 = 0; i1 < 192; i1 += 64) {
         const vf32 x0_5 = load(a0 + i0 * 200 + i1);
         const vf32 x2 = x0_5 - r1;
-        const vf32 x3 = v_exp(x2);
+        const vf32 x3 = v_exp2(x2 * 1.442695f);
         r4_0 = r4_0 + x3;
         store(s3 + i1, x3);
         const vf32 x0_6 = load(a0 + i0 * 200 + (i1 + 16));
         const vf32 x2_1 = x0_6 - r1;
-        const vf32 x3_1 = v_exp(x2_1);
+        const vf32 x3_1 = v_exp2(x2_1 * 1.442695f);
         r4_1 = r4_1 + x3_1;
         store(s3 + (i1 + 16), x3_1);
         const vf32 x0_7 = load(a0 + i0 * 200 + (i1 + 32));
         const vf32 x2_2 = x0_7 - r1;
-        const vf32 x3_2 = v_exp(x2_2);
+        const vf32 x3_2 = v_exp2(x2_2 * 1.442695f);
         r4_2 = r4_2 + x3_2;
         store(s3 + (i1 + 32), x3_2);
         const vf32 x0_8 = load(a0 + i0 * 200 + (i1 + 48));
         const vf32 x2_3 = x0_8 - r1;
-        const vf32 x3_3 = v_exp(x2_3);
+        const vf32 x3_3 = v_exp2(x2_3 * 1.442695f);
         r4_3 = r4_3 + x3_3;
         store(s3 + (i1 + 48), x3_3);
       }
       {
         const vf32 x0_9 = load_tail(a0 + i0 * 200 + 192, 8);
         const vf32 x2_4 = x0_9 - r1;
-        const vf32 x3_4 = v_exp(x2_4);
+        const vf32 x3_4 = v_exp2(x2_4 * 1.442695f);
         r4_0 = select(iota_i32() < 8, r4_0 + x3_4, r4_0);
         store(s3 + 192, x3_4);
       }
