@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+
 #include "jit/body_emitter.h"
 #include "jit/codegen_cpp.h"
 #include "jit/contract_epilogue.h"
@@ -9,9 +13,10 @@
 namespace athanor {
 namespace {
 
-// The kernel: a phase that transforms the weights into [size * size][rows][channels], then tasks that each own a block of tiles and some
-// rows. A task transforms the windows of its tiles into [size * size][channels][tiles], multiplies point by point, `mb` rows at a time, and
-// transforms the products back into pixels, which the epilogue finishes. Tiles are numbered through all images.
+// The kernel: tasks that each own a block of tiles and some rows. A task transforms the windows of its tiles into [size * size][channels][tiles],
+// multiplies point by point, `mb` rows at a time, and transforms the products back into pixels, which the epilogue finishes. Tiles are numbered
+// through all images. Weights become [size * size][rows][channels], in a phase before, or part by part by the task: then they need not go
+// through memory, where they are several times as large as before.
 class WinogradGenerator {
  public:
   WinogradGenerator(const KernelPlan& plan, const WinogradSchedule& schedule, const CpuTarget& cpu)
@@ -25,8 +30,8 @@ class WinogradGenerator {
         prelude_(cpu, lanes_),
         writer_(plan, form_, schedule.tile, &prelude_, &out_) {
     block_ = static_cast<int64_t>(schedule.nv) * lanes_;
-    weight_row_ = Spread(RoundUp(form_.channels, lanes_), lanes_);
-    weight_point_ = Spread(form_.out_channels * weight_row_, lanes_);
+    weight_row_ = Spread(RoundUp(by_task() ? std::min(schedule.kc, form_.channels) : form_.channels, lanes_), lanes_);
+    weight_point_ = Spread((by_task() ? schedule.mb : form_.out_channels) * weight_row_, lanes_);
     data_point_ = Spread(form_.channels * block_ + lanes_, lanes_);  // a run of tiles is written in whole vectors
     product_point_ = Spread(schedule.mb * block_, lanes_);
     pixel_row_ = schedule.tile * block_;
@@ -34,10 +39,10 @@ class WinogradGenerator {
 
   KernelSource Generate() {
     KernelSource source;
-    source.temporary_bytes.push_back(size_ * size_ * weight_point_ * 4);
     WriteContractEpilogue(plan_, schedule_.tile * pixel_row_, &prelude_, &out_);
-    WriteWeights(&source);
-    writer_.WriteData(transforms_.data, block_, data_point_);
+    WriteTransformWeights();
+    if (!by_task()) WriteWeightsPhase(&source);
+    writer_.WriteData(transforms_.data, block_, block_, data_point_);
     WriteOutput();
     WriteTiles(&source);
     source.text = SourceHeader(plan_, schedule_) + prelude_.Text() + "\n" + out_.text();
@@ -45,36 +50,91 @@ class WinogradGenerator {
   }
 
  private:
-  void WriteWeights(KernelSource* source) {
+  bool by_task() const { return schedule_.weights == ContractSchedule::Pack::kTask; }
+
+  void WriteTransformWeights() {
     const int taps = form_.taps;
     for (const char* helper : {"load", "store"}) prelude_.Use(helper, DType::kF32);
-    if (schedule_.streaming) prelude_.Use("stream", DType::kF32), prelude_.Use("fence");
-    out_.Comment(fmt::format("Rows of weights, {0} x {0} taps each, as {1} x {1} points.", taps, size_));
-    out_.Open("extern \"C\" void weights(char* const* args, long begin, long end, char* scratch)");
+    if (schedule_.streaming) prelude_.Use("stream", DType::kF32);
+    out_.Comment(fmt::format("The weights of rows [m0, m1) and channels [c0, c1), {0} x {0} taps each, as {1} x {1} points.", taps, size_));
+    out_.Open("static __attribute__((noinline)) void transform_weights(char* const* args, long m0, long m1, long c0, long c1, float* to)");
     DeclareArgs(plan_.args, &out_);
     BodyEmitter emitter(contract_.a, plan_.args, &prelude_, &out_);
     emitter.SetIndex(0, "0");
-    out_.Open("for (long m = begin; m < end; ++m)");
-    out_.Line("float* const to = (float*)args[{}] + m * {};", plan_.args.size(), weight_row_);
+    out_.Open("for (long m = m0; m < m1; ++m, to += {})", weight_row_);
     emitter.SetIndex(1, "m");
     emitter.SetIndex(2, "0");
-    out_.Line("const {}* const from = {};", MemoryType(plan_.args[form_.other->arg].dtype), emitter.Pointer(*form_.other));
-    out_.Open("for (long c = 0; c < {}; c += {})", form_.channels, lanes_);
-    out_.Line("float taps[{}][{}];", taps * taps, lanes_);
-    out_.Open("for (long i = 0; i < {}; ++i)", lanes_);
+    const std::string_view memory = MemoryType(plan_.args[form_.other->arg].dtype);
+    out_.Line("const {}* const from = {};", memory, emitter.Pointer(*form_.other));
+    out_.Open("for (long c = c0; c < c1; c += {})", lanes_);
+    if (by_task() && TapsAreTogether() && form_.weight_channel == taps * taps) {  // other rows come before the next part of this one
+      const int64_t line = 64 / SizeOf(plan_.args[form_.other->arg].dtype);
+      for (int64_t at = 0; at < lanes_ * form_.weight_channel; at += line) {
+        out_.Line("__builtin_prefetch(from + (c + {}) * {} + {}, 0, 2);", schedule_.kc, form_.weight_channel, at);
+      }
+    }
     // Behind the last channel it stands again: nobody reads it there.
-    out_.Line("const {0}* const g = from + (c + i < {1} ? c + i : {1} - 1) * {2};", MemoryType(plan_.args[form_.other->arg].dtype),
-              form_.channels, form_.weight_channel);
-    for (int y = 0; y < taps; ++y) {
-      for (int x = 0; x < taps; ++x) {
-        out_.Line("taps[{}][i] = {};", y * taps + x, writer_.Value(*form_.other, fmt::format("g[{}]", form_.first_tap + y * form_.tap_y + x * form_.tap_x)));
+    const std::string channel = fmt::format("from + (c + i < {0} ? c + i : {0} - 1) * {1}", form_.channels, form_.weight_channel);
+    TapsAreTogether() ? WriteTransposedTaps(channel) : WriteSingleTaps(channel);
+    std::vector<std::vector<std::string>> square;
+    for (int y = 0; y < taps; ++y) square.push_back(WinogradNames(fmt::format("tap{}_", y), taps));
+    writer_.WriteTwice(transforms_.weights, square,
+                       fmt::format("{}(to + ($i * {} + $j) * {} + (c - c0), $v);", schedule_.streaming ? "stream" : "store", size_, weight_point_));
+    for (int depth = 0; depth < 3; ++depth) out_.Close();
+    out_.Blank();
+  }
+
+  int64_t TapAt(int y, int x) const { return form_.first_tap + y * form_.tap_y + x * form_.tap_x; }
+
+  // The taps of a channel lie side by side, in whatever order.
+  bool TapsAreTogether() const {
+    const int64_t last = form_.taps - 1, down = last * std::abs(form_.tap_y), across = last * std::abs(form_.tap_x);
+    const bool dense = std::min(std::abs(form_.tap_x), std::abs(form_.tap_y)) == 1 && std::max(std::abs(form_.tap_x), std::abs(form_.tap_y)) == form_.taps;
+    return dense && std::min({TapAt(0, 0), TapAt(0, form_.taps - 1), TapAt(form_.taps - 1, 0), TapAt(form_.taps - 1, form_.taps - 1)}) == 0 &&
+           down + across == int64_t{form_.taps} * form_.taps - 1;
+  }
+
+  // Vectors along the taps of each channel, transposed in registers. `channel`: where those of c + i lie.
+  void WriteTransposedTaps(const std::string& channel) {
+    prelude_.Use("transpose", DType::kF32);
+    const int taps = form_.taps * form_.taps;
+    for (int group = 0; group * lanes_ < taps; ++group) {
+      out_.Line("vf32 g{}[{}];", group, lanes_);
+      out_.Line("#pragma clang loop unroll(full)");
+      out_.Open("for (long i = 0; i < {}; ++i)", lanes_);
+      out_.Line("const long first = 0, last = {};", taps - group * lanes_);
+      out_.Line("g{}[i] = {};", group, writer_.Pixels(*form_.other, fmt::format("{} + {}", channel, group * lanes_)));
+      out_.Close();
+      out_.Line("transpose(g{});", group);
+    }
+    ForEachTap([&](int y, int x) { return fmt::format("g{}[{}]", TapAt(y, x) / lanes_, TapAt(y, x) % lanes_); });
+  }
+
+  // Tap by tap.
+  void WriteSingleTaps(const std::string& channel) {
+    out_.Line("float taps[{}][{}];", form_.taps * form_.taps, lanes_);
+    out_.Open("for (long i = 0; i < {}; ++i)", lanes_);
+    out_.Line("const {}* const g = {};", MemoryType(plan_.args[form_.other->arg].dtype), channel);
+    for (int y = 0; y < form_.taps; ++y) {
+      for (int x = 0; x < form_.taps; ++x) {
+        out_.Line("taps[{}][i] = {};", y * form_.taps + x, writer_.Value(*form_.other, fmt::format("g[{}]", TapAt(y, x))));
       }
     }
     out_.Close();
-    const std::string store = fmt::format("{}(to + (i * {} + $j) * {} + c, $v);", schedule_.streaming ? "stream" : "store", size_, weight_point_);
-    writer_.WriteTwice(transforms_.weights, fmt::format("load(taps[$i * {} + j])", taps), store);
-    for (int depth = 0; depth < 2; ++depth) out_.Close();
-    if (schedule_.streaming) out_.Line("fence();");
+    ForEachTap([&](int y, int x) { return fmt::format("load(taps[{}])", y * form_.taps + x); });
+  }
+
+  void ForEachTap(const std::function<std::string(int, int)>& value) {
+    for (int y = 0; y < form_.taps; ++y) {
+      for (int x = 0; x < form_.taps; ++x) out_.Line("const vf32 tap{}_{} = {};", y, x, value(y, x));
+    }
+  }
+
+  void WriteWeightsPhase(KernelSource* source) {
+    source->temporary_bytes.push_back(size_ * size_ * weight_point_ * 4);
+    out_.Open("extern \"C\" void weights(char* const* args, long begin, long end, char* scratch)");
+    out_.Line("transform_weights(args, begin, end, 0, {}, (float*)args[{}] + begin * {});", form_.channels, plan_.args.size(), weight_row_);
+    if (schedule_.streaming) prelude_.Use("fence"), out_.Line("fence();");
     out_.Close();
     out_.Blank();
     source->phases.push_back({"weights", form_.out_channels});
@@ -134,7 +194,7 @@ class WinogradGenerator {
       return offset;
     };
     const int64_t data = place(size_ * size_ * data_point_), products = place(size_ * size_ * product_point_),
-                  pixels = place(schedule_.mb * tile * pixel_row_);
+                  pixels = place(schedule_.mb * tile * pixel_row_), weights = place(by_task() ? size_ * size_ * weight_point_ : 0);
     source->scratch_bytes = scratch;
     out_.Open("extern \"C\" void tiles(char* const* args, long begin, long end, char* scratch)");
     out_.Line("float* const v = (float*)(scratch + {});", data);
@@ -149,14 +209,26 @@ class WinogradGenerator {
     out_.Line("transformed = block;");
     out_.Open("for (long m = m0; m < m1; m += {})", schedule_.mb);
     out_.Line("const long rows = m + {0} < m1 ? {0} : m1 - m;", schedule_.mb);
+    const auto open_channels = [&] {
+      out_.Open("for (long k = 0; k < {}; k += {})", form_.channels, schedule_.kc);
+      out_.Line("const long channels = k + {0} < {1} ? {0} : {1} - k;", schedule_.kc, form_.channels);
+    };
+    if (by_task()) {
+      open_channels();
+      out_.Line("float* const w = (float*)(scratch + {});", weights);
+      out_.Line("transform_weights(args, m, m + rows, k, k + channels, w);");
+    } else {
+      out_.Line("const float* const w = (const float*)args[{}] + m * {};", plan_.args.size(), weight_row_);
+    }
     out_.Open("for (long point = 0; point < {}; ++point)", size_ * size_);
-    out_.Line("const float* a = (const float*)args[{}] + point * {} + m * {};", plan_.args.size(), weight_point_, weight_row_);
+    out_.Line("const float* a = w + point * {};", weight_point_);
     out_.Line("const float* const b = v + point * {};", data_point_);
     out_.Line("float* c = products + point * {};", product_point_);
-    const auto call = [&](bool of_tail) { return fmt::format("{}(a + k, b + k * {}, c, channels, k == 0);", of_tail ? "tile_m" : "tile", block_); };
     out_.Open("for (long i = 0; i < rows; i += {0}, a += {1}, c += {2})", mr, mr * weight_row_, mr * block_);
-    out_.Open("for (long k = 0; k < {}; k += {})", form_.channels, schedule_.kc);
-    out_.Line("const long channels = k + {0} < {1} ? {0} : {1} - k;", schedule_.kc, form_.channels);
+    if (!by_task()) open_channels();
+    const auto call = [&](bool of_tail) {
+      return fmt::format("{}({}, b + k * {}, c, channels, k == 0);", of_tail ? "tile_m" : "tile", by_task() ? "a" : "a + k", block_);
+    };
     if (whole && tail) {
       out_.Line("if (rows - i >= {}) {} else {}", mr, call(false), call(true));
     } else {

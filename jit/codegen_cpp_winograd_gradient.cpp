@@ -43,7 +43,7 @@ class WinogradGradientGenerator {
     prelude_.Use("interleave");
     WriteContractEpilogue(plan_, row_, &prelude_, &out_);
     WriteGradients(&source);
-    writer_.WriteData(transforms_.data, data_row_, data_point_);
+    writer_.WriteData(transforms_.data, schedule_.kc, data_row_, data_point_);
     WriteOutput();
     WriteTiles(&source);
     if (parts_ > 1) WriteCombine(&source);
@@ -76,7 +76,7 @@ class WinogradGradientGenerator {
     out_.Open("extern \"C\" void gradients(char* const* args, long begin, long end, char* scratch)");
     DeclareArgs(plan_.args, &out_);
     out_.Line("float* const square = (float*)scratch;");
-    out_.Line("float lines[{}][{}];", size, (Ceil(writer_.tiles_x(), lanes_) * tile + 2) * lanes_);
+    out_.Line("float lines[{}][{}];", size, (tile + 2) * lanes_);
     out_.Open("for (long task = begin; task < end; ++task)");
     out_.Line("const long n0 = task % {0} * {1}, n1 = n0 + {1} < {2} ? n0 + {1} : {2};", columns, lanes_, form_.out_channels);
     out_.Line("const long p0 = task / {0} * {1}, p1 = p0 + {1} < {2} ? p0 + {1} : {2};", columns, lanes_, writer_.tiles());
@@ -98,18 +98,16 @@ class WinogradGradientGenerator {
                 writer_.Pixels(*form_.other, fmt::format("from + {} + q", i * form_.gradient_row)));
     }
     WriteLinearMap(transforms_.weights, WinogradNames("d", tile), WinogradNames("t", size), &out_);
-    for (int i = 0; i < size; ++i) out_.Line("store(lines[{0}] + q, t{0});", i);
+    for (int i = 0; i < size; ++i) out_.Line("store(lines[{0}] + (p - p0) * {1} + q, t{0});", i, tile);
     out_.Close();
+    writer_.CloseRuns();
     out_.Open("for (long i = 0; i < {}; ++i)", size);
-    out_.Open("for (long t = 0; t < run; t += {})", lanes_);
-    out_.Line("const float* const l = lines[i] + t * {};", tile);
-    out_.Line("float* const to = square + i * {} + (n - n0) * {} + (p - p0) + t;", size * square_, 2 * lanes_);
+    out_.Line("const float* const l = lines[i];");
+    out_.Line("float* const to = square + i * {} + (n - n0) * {};", size * square_, 2 * lanes_);
     writer_.WriteUnzip(tile);
     WriteLinearMap(transforms_.weights, WinogradNames("e", tile), WinogradNames("r", size), &out_);
     for (int j = 0; j < size; ++j) out_.Line("store(to + {}, r{});", j * square_, j);
     for (int depth = 0; depth < 2; ++depth) out_.Close();
-    writer_.CloseRuns();
-    out_.Close();
     out_.Open("for (long point = 0; point < {}; ++point)", writer_.points());
     out_.Line("vf32 r[{}];", lanes_);
     out_.Line("for (int i = 0; i < {}; ++i) r[i] = load(square + point * {} + i * {});", lanes_, square_, 2 * lanes_);

@@ -234,6 +234,12 @@ void AppendNarrowUnits(int lanes, bool bf16_instructions, std::vector<PreludeUni
                                 {"$ODD", LaneList(lanes, [](int i) { return std::to_string(2 * i + 1); })},
                                 {"$LOW", LaneList(lanes, [&](int i) { return std::to_string(i / 2 + i % 2 * lanes); })},
                                 {"$HIGH", LaneList(lanes, [&](int i) { return std::to_string(lanes / 2 + i / 2 + i % 2 * lanes); })}})});
+  if (lanes == 8 || lanes == 16) {
+    units->push_back({"permute",
+                      {},
+                      fmt::format("// Lane i is lane[i] of x.\n"
+                                  "INLINE vf32 permute(vf32 x, vi32 lane) {{ return __builtin_ia32_permvarsf{}(x, lane); }}\n", 32 * lanes)});
+  }
   units->push_back({"pairs",
                     {"bf16", "interleave", "load.i32", "store.i32"},
                     "// Two bf16 in 32 bits, the first below: of values that are bf16 already, or rounded.\n"

@@ -28,7 +28,7 @@ void VisitFields(S& s, Visitor&& visit) {
     visit("pairs", s.pairs);
   } else if constexpr (std::is_same_v<T, WinogradSchedule>) {
     visit("tile", s.tile), visit("mr", s.mr), visit("nv", s.nv), visit("mc", s.mc), visit("mb", s.mb), visit("kc", s.kc), visit("k_split", s.k_split);
-    visit("maker", s.maker), visit("streaming", s.streaming);
+    visit("maker", s.maker), visit("weights", s.weights), visit("streaming", s.streaming);
   } else {
     visit("column_block", s.column_block);
   }

@@ -50,6 +50,8 @@ struct WinogradSchedule {
   int64_t kc = 32;
   int64_t k_split = 1;                                       // gradient: parallel partial sums over the tiles, combined in order
   ContractSchedule::Maker maker = ContractSchedule::Maker::kAsmjit;
+  // Weights (gradient: pixels) are transformed as a whole before, or weights by each task, kc channels of mb rows at a time, as it needs them.
+  ContractSchedule::Pack weights = ContractSchedule::Pack::kPhase;
   bool streaming = false;                                    // transformed weights (gradient: pixels) go past the caches
   bool operator==(const WinogradSchedule&) const = default;
 };

@@ -14,8 +14,8 @@ constexpr int64_t kTasks = 12;                               // enough for a few
 constexpr int64_t kFewestMultiplies = int64_t{1} << 22;      // below, a kernel isn't worth its transforms' code
 constexpr int64_t kMostBytes = int64_t{1} << 28;             // of a transformed operand
 constexpr double kProducts = 0.85, kGradientProducts = 0.6;  // of the peak, that products reach
-// Cycles for each vector of points. Weights and the gradient of pixels go through memory, more and more so up to kMemoryBytes.
-constexpr double kTransform = 0.6, kWeights = 20, kPixelGradient = 25;
+// Cycles for each vector of points. Whole weights and the gradient of pixels go through memory, more and more so up to kMemoryBytes.
+constexpr double kTransform = 0.6, kWeights = 20, kTaskWeights = 7, kPixelGradient = 25;
 constexpr double kMemoryBytes = 1 << 24;
 
 struct Estimate {
@@ -55,6 +55,14 @@ std::pair<int, int> TileFor(int64_t columns, const CpuTarget& cpu) {
   });
 }
 
+// Each task transforms weights: a part of them fits the cache beside the windows and the products that it meets, those of as many rows as may be.
+void SetTaskWeights(const Facts& f, WinogradSchedule* s) {
+  s->weights = ContractSchedule::Pack::kTask, s->streaming = false;
+  s->kc = 32;
+  const int64_t columns = s->nv * f.lanes, room = f.cpu.l2_bytes * 7 / 10 / (4 * f.points) - s->kc * columns, fitting = room / (s->kc + columns);
+  s->mb = std::max<int64_t>(std::min(fitting, s->mc) / s->mr, 1) * s->mr;
+}
+
 Estimate FilterOf(const Facts& f) {
   Estimate estimate;
   WinogradSchedule& s = estimate.schedule;
@@ -64,14 +72,20 @@ Estimate FilterOf(const Facts& f) {
   std::tie(s.mr, s.nv) = vectors <= 4 ? TileFor(vectors, f.cpu) : f.cpu.isa == Isa::kAvx512 ? std::pair(8, 3) : std::pair(4, 2);
   s.mr = static_cast<int>(std::min<int64_t>(s.mr, rows));
   const int64_t block = s.nv * f.lanes, blocks = Ceil(f.tiles, block);
-  s.mc = RoundUp(Ceil(rows, Ceil(kTasks, blocks)), s.mr);
-  s.mb = std::min(RoundUp(32, s.mr), s.mc);
-  s.kc = f.form.channels <= 64 ? 32 : 64;
-  s.streaming = f.cpu.vectors_fill_lines() && f.points * rows * f.form.channels * 4 > f.cpu.l3_bytes / 2;
   const double points = static_cast<double>(f.points), channels = static_cast<double>(f.form.channels), columns = static_cast<double>(blocks * block);
+  s.mc = RoundUp(Ceil(rows, Ceil(kTasks, blocks)), s.mr);
+  const double weights = points * static_cast<double>(rows) * channels;
+  const double whole = f.MemoryCycles(kWeights, weights), parts = f.Cycles(kTaskWeights, weights) * static_cast<double>(blocks);
+  if (parts < whole) {
+    SetTaskWeights(f, &s);
+  } else {
+    s.mb = std::min(RoundUp(32, s.mr), s.mc);
+    s.kc = f.form.channels <= 64 ? 32 : 64;
+    s.streaming = f.cpu.vectors_fill_lines() && f.points * rows * f.form.channels * 4 > f.cpu.l3_bytes / 2;
+  }
   estimate.cycles = f.Cycles(1 / kProducts, points * static_cast<double>(RoundUp(rows, s.mr)) * channels * columns) +
                     f.Cycles(kTransform, points * channels * f.RunTiles()) + f.Cycles(kTransform, points * static_cast<double>(rows) * columns) +
-                    f.MemoryCycles(kWeights, points * static_cast<double>(rows) * channels);
+                    std::min(whole, parts);
   return estimate;
 }
 
@@ -117,6 +131,9 @@ std::string ValidateWinograd(const WinogradSchedule& s, const KernelPlan& plan, 
   if (size == 8 && !OfHalves(*form, plan)) return "transforms at 8 points are for bf16 and f16";
   if (s.mr < 1 || s.nv < 1 || TileRegisters(s.mr, s.nv) > cpu.vector_registers()) return "the register tile needs too many registers";
   if (s.mc < 1 || s.mb < 1 || s.kc < 1 || s.k_split < 1) return "a block is empty";
+  if (s.weights == ContractSchedule::Pack::kNone) return "weights are transformed in a phase or by tasks";
+  if (s.weights == ContractSchedule::Pack::kTask && form->gradient) return "a gradient has no weights";
+  if (s.weights == ContractSchedule::Pack::kTask && s.streaming) return "weights that a task transforms stay in the cache";
   if (s.mb % s.mr != 0 || s.mc % s.mr != 0) return "a block is no multiple of the tile's rows";
   if (form->gradient ? s.mb != s.mc : s.k_split != 1) return form->gradient ? "mb is not mc" : "only a gradient splits k";
   if (form->gradient && s.kc % (cpu.vector_bytes() / 4) != 0) return "kc is no multiple of the vector";
@@ -159,6 +176,8 @@ std::vector<WinogradSchedule> WinogradSpace(const KernelPlan& plan, const CpuTar
     add([](WinogradSchedule&) {});
     add([](WinogradSchedule& s) { s.maker = ContractSchedule::Maker::kCpp; });
     add([](WinogradSchedule& s) { s.streaming = !s.streaming; });
+    if (!form->gradient) add([&](WinogradSchedule& s) { SetTaskWeights(Facts(*form, plan, tile, cpu), &s); });
+    if (!form->gradient) add([](WinogradSchedule& s) { s.weights = ContractSchedule::Pack::kPhase, s.kc = 64; });
     for (int64_t rows : {8, 16, 64}) {
       add([&](WinogradSchedule& s) {
         s.mb = RoundUp(rows, s.mr);

@@ -53,15 +53,26 @@ std::string WinogradWriter::ImageOffset() const {
   return text;
 }
 
-// Down the columns of a row of tiles first, whole vectors of pixels; then across, with the pixels of a tile in different vectors.
-void WinogradWriter::WriteData(const WinogradTransforms::Matrix& transform, int64_t row, int64_t point) {
-  prelude_->Use("interleave");
+// Down the columns of a row of tiles first, whole vectors of pixels; then across, with the pixels of a tile in different vectors. Runs of tiles
+// stand side by side in between, so that those of narrow images share vectors; the lanes between two runs, where the last windows of the first
+// end, are dropped at last.
+void WinogradWriter::WriteData(const WinogradTransforms::Matrix& transform, int64_t most, int64_t row, int64_t point) {
+  for (const char* helper : {"interleave", "permute", "load.i32"}) prelude_->Use(helper);
   for (const char* helper : {"load", "store"}) prelude_->Use(helper, DType::kF32);
+  const int64_t between = Ceil(size_ - tile_, tile_), runs = Ceil(most - 1, tiles_x_) + 1, vectors = Ceil(most + between * runs, lanes_);
   out_->Comment(fmt::format("The windows of tiles [p0, p1), {0} x {0} pixels each, as {0} x {0} points.", size_));
   out_->Open("static __attribute__((noinline)) void transform_data(char* const* args, long c0, long c1, long p0, long p1, float* v)");
   DeclareArgs(plan_.args, out_);
-  out_->Line("float lines[{}][{}];", size_, (Ceil(tiles_x_, lanes_) * tile_ + 2) * lanes_);
+  out_->Line("float lines[{}][{}];", size_, (vectors * tile_ + 2) * lanes_);
+  out_->Line("int lane[{}][{}] = {{}};", vectors, lanes_);
+  out_->Line("long count[{}] = {{}}, places = 0;", vectors);
+  OpenRuns();
+  out_->Line("for (long t = 0; t < run; ++t, ++places) lane[places / {0}][count[places / {0}]++] = places % {0};", lanes_);
+  out_->Line("places += {};", between);
+  CloseRuns();
+  out_->Line("places -= {};", between);
   out_->Open("for (long c = c0; c < c1; ++c, v += {})", row);
+  out_->Line("long place = 0;");
   OpenRuns();
   out_->Line("const long left = tx * {0} + {1}, top = ty * {0} + {2};", tile_, form_.x.origin, form_.y.origin);
   out_->Line("const {}* const from = a{} + {} + c * {} + top * {} + left;", MemoryType(plan_.args[form_.data->arg].dtype), form_.data->arg,
@@ -73,18 +84,23 @@ void WinogradWriter::WriteData(const WinogradTransforms::Matrix& transform, int6
                Pixels(*form_.data, fmt::format("from + {} + q", i * form_.y.stride)));
   }
   WriteLinearMap(transform, WinogradNames("d", size_), WinogradNames("t", size_), out_);
-  for (int i = 0; i < size_; ++i) out_->Line("store(lines[{0}] + q, t{0});", i);
+  for (int i = 0; i < size_; ++i) out_->Line("store(lines[{}] + place * {} + q, t{});", i, tile_, i);
   out_->Close();
+  out_->Line("place += run + {};", between);
+  CloseRuns();
   out_->Open("for (long i = 0; i < {}; ++i)", size_);
-  out_->Open("for (long t = 0; t < run; t += {})", lanes_);
-  out_->Line("const float* const l = lines[i] + t * {};", tile_);
-  out_->Line("float* const to = v + i * {} + (p - p0) + t;", size_ * point);
+  out_->Line("float* to = v + i * {};", size_ * point);
+  out_->Open("for (long t = 0; t * {} < places; to += count[t], ++t)", lanes_);
+  out_->Line("const float* const l = lines[i] + t * {};", lanes_ * tile_);
   WriteUnzip(size_);
   WriteLinearMap(transform, WinogradNames("e", size_), WinogradNames("r", size_), out_);
+  out_->Open("if (lane[t][count[t] - 1] == count[t] - 1)");
   for (int j = 0; j < size_; ++j) out_->Line("store(to + {}, r{});", j * point, j);
-  for (int depth = 0; depth < 2; ++depth) out_->Close();
-  CloseRuns();
-  for (int depth = 0; depth < 2; ++depth) out_->Close();
+  out_->Close(" else {");
+  out_->Line("  const vi32 kept = load(lane[t]);");
+  for (int j = 0; j < size_; ++j) out_->Line("  store(to + {}, permute(r{}, kept));", j * point, j);
+  out_->Line("}}");
+  for (int depth = 0; depth < 4; ++depth) out_->Close();
   out_->Blank();
 }
 
@@ -105,6 +121,22 @@ void WinogradWriter::WriteTwice(const WinogradTransforms::Matrix& matrix, const 
       else out_->Line("half[{}][j] = {};", k, to[k]);
     }
     out_->Close();
+  }
+}
+
+void WinogradWriter::WriteTwice(const WinogradTransforms::Matrix& matrix, const std::vector<std::vector<std::string>>& square, const std::string& store) {
+  const int rows = static_cast<int>(matrix.size()), columns = static_cast<int>(matrix[0].size());
+  std::vector<std::vector<std::string>> half(rows, std::vector<std::string>(columns));
+  for (int j = 0; j < columns; ++j) {
+    std::vector<std::string> from(columns), to = WinogradNames(fmt::format("h{}_", j), rows);
+    for (int i = 0; i < columns; ++i) from[i] = square[i][j];
+    WriteLinearMap(matrix, from, to, out_);
+    for (int i = 0; i < rows; ++i) half[i][j] = to[i];
+  }
+  for (int i = 0; i < rows; ++i) {
+    const std::vector<std::string> to = WinogradNames(fmt::format("z{}_", i), rows);
+    WriteLinearMap(matrix, half[i], to, out_);
+    for (int j = 0; j < rows; ++j) out_->Line("{}", Substitute(store, {{"$i", std::to_string(i)}, {"$j", std::to_string(j)}, {"$v", to[j]}}));
   }
 }
 

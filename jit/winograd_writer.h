@@ -21,9 +21,9 @@ class WinogradWriter {
   int64_t tiles() const { return images_ * tiles_y_ * tiles_x_; }  // of all images
   int64_t tiles_x() const { return tiles_x_; }
 
-  // Writes transform_data(args, c0, c1, p0, p1, v): the windows of tiles [p0, p1) in channels [c0, c1) at all points, `row` elements of v from
-  // channel to channel and `point` from point to point. Runs of tiles are written in whole vectors: of each row more than p1 - p0 elements.
-  void WriteData(const WinogradTransforms::Matrix& transform, int64_t row, int64_t point);
+  // Writes transform_data(args, c0, c1, p0, p1, v): the windows of tiles [p0, p1), at most `most`, in channels [c0, c1) at all points, `row` elements
+  // of v from channel to channel and `point` from point to point. Whole vectors are written: of each row more than p1 - p0 elements.
+  void WriteData(const WinogradTransforms::Matrix& transform, int64_t most, int64_t row, int64_t point);
 
   // Opens the loop over runs of tiles [p0, p1) in one row of one image: `p`, `run`, and where they are: `tx`, `ty`, `image`.
   void OpenRuns();
@@ -33,6 +33,8 @@ class WinogradWriter {
   // Applies a matrix along both directions of a square of vectors, in loops: for what takes little of a kernel's time, they are quick to
   // compile. `load` is the vector in row $i (a number) and column j, `store` takes $v to row i and column $j.
   void WriteTwice(const WinogradTransforms::Matrix& matrix, const std::string& load, const std::string& store);
+  // The same in registers, of a square of names; $i is a number, too.
+  void WriteTwice(const WinogradTransforms::Matrix& matrix, const std::vector<std::vector<std::string>>& square, const std::string& store);
   // An element, or vector, of an operand's memory as f32.
   std::string Value(const Operand& operand, const std::string& element);
   // A vector of pixels of an operand: zeros outside [first, last).

@@ -15,7 +15,8 @@ using ::testing::HasSubstr;
 TEST(Schedule, TextAndBack) {
   const Schedule schedules[] = {LoopSchedule{.task_elements = 12345, .unroll = 4, .streaming = true, .row_chunks = 7},
                                 ContractSchedule{.mr = 14, .nv = 2, .pack_a = ContractSchedule::Pack::kTask, .maker = ContractSchedule::Maker::kAsmjit},
-                                AttentionSchedule{.block_q = 32, .block_k = 128}, ScatterSchedule{.column_block = 48}, WinogradSchedule{.tile = 2, .kc = 16, .streaming = true}};
+                                AttentionSchedule{.block_q = 32, .block_k = 128}, ScatterSchedule{.column_block = 48}, WinogradSchedule{.tile = 2, .kc = 16, .streaming = true},
+                                WinogradSchedule{.weights = ContractSchedule::Pack::kTask}};
   for (const Schedule& schedule : schedules) EXPECT_EQ(ParseSchedule(ToString(schedule)), schedule) << ToString(schedule);
   EXPECT_EQ(ToString(LoopSchedule{}), "loop task=32768 unroll=1 streaming=0 row_chunks=16");
 }

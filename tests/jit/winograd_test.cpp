@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "jit/codegen_cpp.h"
 #include "jit/contract_space.h"
 #include "jit/plan_builder.h"
@@ -60,6 +62,7 @@ TEST(WriteLinearMap, SharesSumsOfMirroredRowsAndColumns) {
 struct Conv {
   const char *name, *x, *weight, *attrs;
   const char* after = "";                                    // further nodes, from "c" to "y"
+  const char* before = "";                                   // and from "w" to "v", the weights
 };
 
 std::ostream& operator<<(std::ostream& out, const Conv& conv) { return out << conv.name; }
@@ -70,8 +73,8 @@ std::vector<KernelPlan> PlansOf(const Conv& conv, std::string_view dtype = "f32"
   const std::string text = fmt::format(
       R"({{"format": "athanor.fragment/1", "name": "{}", "inputs": [{{"name": "x", "dtype": "{}", "shape": {}, "grad": true}},
           {{"name": "w", "dtype": "{}", "shape": {}, "grad": true}}],
-          "nodes": [{{"op": "conv2d", "inputs": ["x", "w"], "outputs": ["c"], "attrs": {}}}, {}], "outputs": ["y"]}})",
-      conv.name, dtype, conv.x, dtype, conv.weight, conv.attrs, *conv.after ? conv.after : kRelu);
+          "nodes": [{}{{"op": "conv2d", "inputs": ["x", "{}"], "outputs": ["c"], "attrs": {}}}, {}], "outputs": ["y"]}})",
+      conv.name, dtype, conv.x, dtype, conv.weight, conv.before, *conv.before ? "v" : "w", conv.attrs, *conv.after ? conv.after : kRelu);
   return BuildProgram(Decompose(Gradient(ReadFragment(text, "test")))).kernels;
 }
 
@@ -83,6 +86,8 @@ constexpr Conv kConvs[] = {
     {"small_images", "[5, 40, 7, 7]", "[33, 40, 3, 3]", R"({"padding": [1, 1]})"},
     {"large_padding", "[2, 6, 12, 13]", "[7, 6, 3, 3]", R"({"padding": [2, 2]})"},
     {"five_taps", "[2, 8, 15, 16]", "[10, 8, 5, 5]", R"({"padding": [2, 2]})"},
+    {"channels_last_weights", "[2, 9, 14, 14]", "[12, 3, 3, 9]", R"({"padding": [1, 1]})", "",
+     R"({"op": "permute", "inputs": ["w"], "outputs": ["v"], "attrs": {"dims": [0, 3, 1, 2]}}, )"},
     {"residual", "[2, 8, 14, 14]", "[8, 8, 3, 3]", R"({"padding": [1, 1]})", R"({"op": "add", "inputs": ["c", "x"], "outputs": ["y"]})"},
 };
 
@@ -104,7 +109,10 @@ TEST_P(WinogradKernels, EqualDirectOnes) {
         }
         const std::vector<Memory> args = want;
         TestKernel(GenerateCpp(plan, DefaultContract(plan, cpu), cpu), cpu).Run(&want);
-        for (size_t s = kernels % 2; s < space.size(); s += dtype == "bf16" ? 7 : 4) {
+        bool by_parts = false;                               // weights: at least once
+        for (size_t s = 0; s < space.size(); ++s) {
+          const bool parts = space[s].weights == ContractSchedule::Pack::kTask && !std::exchange(by_parts, true);
+          if (!parts && s % (dtype == "bf16" ? 7 : 4) != kernels % 2u) continue;
           const std::string what = fmt::format("{} {} {}", dtype, Name(cpu.isa), ToString(space[s]));
           std::vector<Memory> got = args, again = args;
           TestKernel kernel(GenerateCpp(plan, space[s], cpu), cpu);
@@ -204,6 +212,14 @@ TEST(DefaultWinograd, TakesLargeConvolutionsOnly) {
   EXPECT_THAT(defaults({"large", "[8, 64, 56, 56]", "[64, 64, 3, 3]", R"({"padding": [1, 1]})"}), ::testing::UnorderedElementsAre(4, 4, 4));
   EXPECT_THAT(defaults({"tiny", "[1, 4, 10, 10]", "[4, 4, 3, 3]", R"({"padding": [1, 1]})"}), ::testing::UnorderedElementsAre(0, 0, 0));
   EXPECT_THAT(defaults({"few_channels", "[2, 1, 64, 64]", "[16, 1, 3, 3]", R"({"padding": [1, 1]})"}), ::testing::Contains(0));
+}
+
+// Weights several times as large as what is multiplied with them stay out of memory; those that many blocks of tiles meet are transformed once.
+TEST(DefaultWinograd, TransformsWeightsWhereFewTilesMeetThem) {
+  const CpuTarget cpu;
+  const auto weights = [&](const Conv& conv) { return DefaultWinograd(PlansOf(conv)[0], cpu)->weights; };
+  EXPECT_EQ(weights({"small_images", "[8, 512, 7, 7]", "[512, 512, 3, 3]", R"({"padding": [1, 1]})"}), ContractSchedule::Pack::kTask);
+  EXPECT_EQ(weights({"large_images", "[8, 64, 56, 56]", "[64, 64, 3, 3]", R"({"padding": [1, 1]})"}), ContractSchedule::Pack::kPhase);
 }
 
 // Sums over channels in parts make up for what the transforms lose: as exact as a sum over the window in one go, within a factor.
