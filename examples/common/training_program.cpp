@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "examples/common/arguments.h"
 #include "examples/common/guarded.h"
@@ -101,33 +103,50 @@ Measurements TakeSteps(ImageTrainer& trainer, int64_t last, int64_t batch, doubl
   return measured;
 }
 
-void WriteResults(const Arguments& a, ImageTrainer& trainer, const Measurements& measured, const athanor::Options& options) {
-  const double accuracy = trainer.Accuracy(LoadFashionMnist(a.data, "t10k"), options);
-  const double warm_ms = WarmFirstStep(a), step_ms = Median(measured.step_ms);
-  const auto forward = athanor::BuildProgram(athanor::Decompose(a.recipe.network(a.recipe.batch, true))).kernels.size();
+struct Summary {
+  double accuracy = 0;
+  Measurements measured;
+  size_t forward = 0, backward = 0, distinct = 0;            // kernels
+  int64_t arena_bytes = 0;
+  int threads = 0;
+  std::string time_by_kind;
+};
+
+Summary Summarize(const Arguments& a, ImageTrainer& trainer, Measurements measured, const athanor::Options& options) {
+  Summary s;
+  s.accuracy = trainer.Accuracy(LoadFashionMnist(a.data, "t10k"), options);
+  s.measured = std::move(measured);
+  s.forward = athanor::BuildProgram(athanor::Decompose(a.recipe.network(a.recipe.batch, true))).kernels.size();
   trainer.ProfileStep();
   const athanor::Report& report = trainer.executable().report();
-  const size_t backward = report.kernels.size() - forward;
-  WriteLosses(a.out, measured.losses);
+  s.backward = report.kernels.size() - s.forward;
+  s.distinct = report.distinct_kernels;
+  s.arena_bytes = report.arena_bytes;
+  s.threads = report.threads;
+  s.time_by_kind = TimeByKind(report, trainer.executable().graph());
+  return s;
+}
+
+void WriteResults(const Arguments& a, const Summary& s) {
+  const double warm_ms = WarmFirstStep(a), step_ms = Median(s.measured.step_ms);
+  WriteLosses(a.out, s.measured.losses);
   const nlohmann::ordered_json result = {
-      {"test_accuracy", accuracy},     {"epochs", a.recipe.epochs},
-      {"step_ms_median", step_ms},     {"first_step_ms_cold", measured.first_step_ms},
-      {"first_step_ms_warm", warm_ms}, {"kernels_forward", forward},
-      {"kernels_backward", backward},  {"arena_mb", static_cast<double>(report.arena_bytes) / 1e6},
-      {"threads", report.threads}};
+      {"test_accuracy", s.accuracy},   {"epochs", a.recipe.epochs},
+      {"step_ms_median", step_ms},     {"first_step_ms_cold", s.measured.first_step_ms},
+      {"first_step_ms_warm", warm_ms}, {"kernels_forward", s.forward},
+      {"kernels_backward", s.backward},  {"arena_mb", static_cast<double>(s.arena_bytes) / 1e6},
+      {"threads", s.threads}};
   athanor::ReplaceFile(a.out + "/result.json", [&](std::ostream& file) { file << result.dump(2) << "\n"; });
-  fmt::print("test accuracy   {:.4f}\n", accuracy);
-  fmt::print("step            {:.1f} ms (median, {} threads)\n", step_ms, report.threads);
-  fmt::print("first step      {:.0f} ms cold, {:.0f} ms warm in a new process\n", measured.first_step_ms, warm_ms);
-  fmt::print("kernels         {} forward, {} backward and update, {} distinct\n", forward, backward, report.distinct_kernels);
-  fmt::print("time            {}\n", TimeByKind(report, trainer.executable().graph()));
+  fmt::print("test accuracy   {:.4f}\n", s.accuracy);
+  fmt::print("step            {:.1f} ms (median, {} threads)\n", step_ms, s.threads);
+  fmt::print("first step      {:.0f} ms cold, {:.0f} ms warm in a new process\n", s.measured.first_step_ms, warm_ms);
+  fmt::print("kernels         {} forward, {} backward and update, {} distinct\n", s.forward, s.backward, s.distinct);
+  fmt::print("time            {}\n", s.time_by_kind);
   fmt::print("written         {}/result.json, loss.csv, loss.svg, checkpoint\n", a.out);
 }
 
-int Train(const Arguments& a) {
-  std::filesystem::create_directories(a.out);
-  const Dataset train = LoadFashionMnist(a.data, "train");
-  if (a.first_step_only) return FirstStepOnly(a, train);
+// Nothing where the training has stopped early.
+std::optional<Summary> TrainToTheEnd(const Arguments& a, const Dataset& train) {
   // A fresh cache, so that the first step is a cold one.
   const std::string cache = a.out + "/cache";
   if (a.resume.empty()) std::filesystem::remove_all(cache);
@@ -137,13 +156,23 @@ int Train(const Arguments& a) {
   ImageTrainer trainer(train, a.recipe, options);
   if (!a.resume.empty()) trainer.Resume(a.resume);
   const int64_t total = trainer.total_steps(), last = a.max_steps < 0 ? total : std::min(total, trainer.done() + a.max_steps);
-  const Measurements measured = TakeSteps(trainer, last, a.recipe.batch, start);
+  Measurements measured = TakeSteps(trainer, last, a.recipe.batch, start);
   trainer.Save(a.checkpoint);
-  if (trainer.done() < total) {
-    fmt::print("stopped after step {}; go on with --resume {}\n", trainer.done(), a.checkpoint);
-    return 0;
+  if (trainer.done() == total) return Summarize(a, trainer, std::move(measured), options);
+  fmt::print("stopped after step {}; go on with --resume {}\n", trainer.done(), a.checkpoint);
+  return std::nullopt;
+}
+
+int Train(const Arguments& a) {
+  std::filesystem::create_directories(a.out);
+  std::optional<Summary> summary;
+  {
+    const Dataset train = LoadFashionMnist(a.data, "train");
+    if (a.first_step_only) return FirstStepOnly(a, train);
+    summary = TrainToTheEnd(a, train);
   }
-  WriteResults(a, trainer, measured, options);
+  // The second process finds the memory that this one has given back, as it would after this one's end.
+  if (summary) WriteResults(a, *summary);
   return 0;
 }
 
