@@ -15,8 +15,8 @@ namespace {
 
 // The kernel: tasks that each own a block of tiles and some rows. A task transforms the windows of its tiles into [size * size][channels][tiles],
 // multiplies point by point, `mb` rows at a time, and transforms the products back into pixels, which the epilogue finishes. Tiles are numbered
-// through all images. Weights become [size * size][rows][channels], in a phase before, or part by part by the task: then they need not go
-// through memory, where they are several times as large as before.
+// through all images. Weights become [size * size][rows][channels] in a phase before. Or the task transforms them, part by part, so that they need
+// not go through memory, where they are several times as large as before; then the windows, of few tiles, have the phase.
 class WinogradGenerator {
  public:
   WinogradGenerator(const KernelPlan& plan, const WinogradSchedule& schedule, const CpuTarget& cpu)
@@ -32,7 +32,9 @@ class WinogradGenerator {
     block_ = static_cast<int64_t>(schedule.nv) * lanes_;
     weight_row_ = Spread(RoundUp(by_task() ? std::min(schedule.kc, form_.channels) : form_.channels, lanes_), lanes_);
     weight_point_ = Spread((by_task() ? schedule.mb : form_.out_channels) * weight_row_, lanes_);
-    data_point_ = Spread(form_.channels * block_ + lanes_, lanes_);  // a run of tiles is written in whole vectors
+    // Of each row whole vectors are written: those of a phase may not reach the next row, which may be another thread's.
+    data_row_ = by_task() ? block_ + lanes_ : block_;
+    data_point_ = Spread(form_.channels * data_row_ + lanes_, lanes_);
     product_point_ = Spread(schedule.mb * block_, lanes_);
     pixel_row_ = schedule.tile * block_;
   }
@@ -41,8 +43,8 @@ class WinogradGenerator {
     KernelSource source;
     WriteContractEpilogue(plan_, schedule_.tile * pixel_row_, &prelude_, &out_);
     WriteTransformWeights();
-    if (!by_task()) WriteWeightsPhase(&source);
-    writer_.WriteData(transforms_.data, block_, block_, data_point_);
+    writer_.WriteData(transforms_.data, block_, data_row_, data_point_);
+    by_task() ? WriteWindowsPhase(&source) : WriteWeightsPhase(&source);
     WriteOutput();
     WriteTiles(&source);
     source.text = SourceHeader(plan_, schedule_) + prelude_.Text() + "\n" + out_.text();
@@ -50,6 +52,8 @@ class WinogradGenerator {
   }
 
  private:
+  static constexpr int64_t kPartChannels = 16;               // whose windows one task of their phase transforms
+
   bool by_task() const { return schedule_.weights == ContractSchedule::Pack::kTask; }
 
   void WriteTransformWeights() {
@@ -140,6 +144,20 @@ class WinogradGenerator {
     source->phases.push_back({"weights", form_.out_channels});
   }
 
+  void WriteWindowsPhase(KernelSource* source) {
+    const int64_t blocks = Ceil(writer_.tiles(), block_), parts = Ceil(form_.channels, kPartChannels);
+    source->temporary_bytes.push_back(blocks * size_ * size_ * data_point_ * 4);
+    out_.Open("extern \"C\" void windows(char* const* args, long begin, long end, char* scratch)");
+    out_.Open("for (long task = begin; task < end; ++task)");
+    out_.Line("const long block = task / {0}, c0 = task % {0} * {1}, c1 = c0 + {1} < {2} ? c0 + {1} : {2};", parts, kPartChannels, form_.channels);
+    out_.Line("const long p0 = block * {0}, p1 = p0 + {0} < {1} ? p0 + {0} : {1};", block_, writer_.tiles());
+    out_.Line("transform_data(args, c0, c1, p0, p1, (float*)args[{}] + block * {} + c0 * {});", plan_.args.size(), size_ * size_ * data_point_, data_row_);
+    out_.Close();
+    out_.Close();
+    out_.Blank();
+    source->phases.push_back({"windows", blocks * parts});
+  }
+
   // The products of `rows` rows as pixels, [rows][tile][tile * tiles].
   void WriteOutput() {
     const int tile = schedule_.tile;
@@ -177,7 +195,7 @@ class WinogradGenerator {
     kernel.mr = tail ? static_cast<int>(form_.out_channels % schedule_.mr) : schedule_.mr;
     kernel.nv = schedule_.nv;
     kernel.a_row = weight_row_, kernel.a_step = 1;
-    kernel.b_step = block_, kernel.c_row = block_;
+    kernel.b_step = data_row_, kernel.c_row = block_;
     athanor::WriteMicrokernel(kernel, schedule_.maker == ContractSchedule::Maker::kAsmjit, &prelude_, &out_);
   }
 
@@ -193,20 +211,26 @@ class WinogradGenerator {
       scratch += RoundUp(elements * 4, 64) + 64;
       return offset;
     };
-    const int64_t data = place(size_ * size_ * data_point_), products = place(size_ * size_ * product_point_),
+    const int64_t data = place(by_task() ? 0 : size_ * size_ * data_point_), products = place(size_ * size_ * product_point_),
                   pixels = place(schedule_.mb * tile * pixel_row_), weights = place(by_task() ? size_ * size_ * weight_point_ : 0);
     source->scratch_bytes = scratch;
     out_.Open("extern \"C\" void tiles(char* const* args, long begin, long end, char* scratch)");
-    out_.Line("float* const v = (float*)(scratch + {});", data);
     out_.Line("float* const products = (float*)(scratch + {});", products);
     out_.Line("float* const pixels = (float*)(scratch + {});", pixels);
-    out_.Line("long transformed = -1;");
+    if (!by_task()) {
+      out_.Line("float* const v = (float*)(scratch + {});", data);
+      out_.Line("long transformed = -1;");
+    }
     out_.Open("for (long task = begin; task < end; ++task)");
     out_.Line("const long block = task / {};", row_tasks);
     out_.Line("const long m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", row_tasks, schedule_.mc, form_.out_channels);
     out_.Line("const long p0 = block * {0}, p1 = p0 + {0} < {1} ? p0 + {0} : {1};", block_, writer_.tiles());
-    out_.Line("if (transformed != block) transform_data(args, 0, {}, p0, p1, v);", form_.channels);
-    out_.Line("transformed = block;");
+    if (by_task()) {
+      out_.Line("const float* const v = (const float*)args[{}] + block * {};", plan_.args.size(), size_ * size_ * data_point_);
+    } else {
+      out_.Line("if (transformed != block) transform_data(args, 0, {}, p0, p1, v);", form_.channels);
+      out_.Line("transformed = block;");
+    }
     out_.Open("for (long m = m0; m < m1; m += {})", schedule_.mb);
     out_.Line("const long rows = m + {0} < m1 ? {0} : m1 - m;", schedule_.mb);
     const auto open_channels = [&] {
@@ -227,7 +251,7 @@ class WinogradGenerator {
     out_.Open("for (long i = 0; i < rows; i += {0}, a += {1}, c += {2})", mr, mr * weight_row_, mr * block_);
     if (!by_task()) open_channels();
     const auto call = [&](bool of_tail) {
-      return fmt::format("{}({}, b + k * {}, c, channels, k == 0);", of_tail ? "tile_m" : "tile", by_task() ? "a" : "a + k", block_);
+      return fmt::format("{}({}, b + k * {}, c, channels, k == 0);", of_tail ? "tile_m" : "tile", by_task() ? "a" : "a + k", data_row_);
     };
     if (whole && tail) {
       out_.Line("if (rows - i >= {}) {} else {}", mr, call(false), call(true));
@@ -259,7 +283,7 @@ class WinogradGenerator {
   WinogradWriter writer_;
   int64_t block_;
   // Elements from row to row, and from point to point.
-  int64_t weight_row_, weight_point_, data_point_, product_point_, pixel_row_;
+  int64_t weight_row_, weight_point_, data_row_, data_point_, product_point_, pixel_row_;
 };
 
 }  // namespace
