@@ -26,8 +26,8 @@ MakeCompiler* LoadPlugin() {
 }  // namespace
 
 std::string CompilerIdentity(const CpuTarget& cpu) {
-  // The trailing number changes with the flags in jit/clang/clang_compiler.cpp.
-  std::string identity = fmt::format("clang {} flags 1 {}", ATHANOR_CLANG_VERSION, Name(cpu.isa));
+  // The trailing number changes with the flags and passes in jit/clang.
+  std::string identity = fmt::format("clang {} flags 2 {}", ATHANOR_CLANG_VERSION, Name(cpu.isa));
   for (const std::string& feature : cpu.features) identity += " " + feature;
   return identity;
 }

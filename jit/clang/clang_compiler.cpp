@@ -12,15 +12,19 @@
 namespace athanor {
 namespace {
 
-std::vector<std::string> Arguments(const CpuTarget& cpu, const std::string& file) {
+// `names`: values of the IR are named as in the source.
+std::vector<std::string> Arguments(const CpuTarget& cpu, const std::string& file, bool names) {
   std::vector<std::string> arguments = {
-      "-triple", "x86_64-unknown-linux-gnu", "-x", "c++", "-std=c++20", "-O2", "-disable-llvm-passes",
+      "-triple", "x86_64-unknown-linux-gnu", "-x", "c++", "-std=c++20", "-O2",
       "-target-cpu", "x86-64", "-mrelocation-model", "pic", "-pic-level", "2",
       // Contraction is wanted and deterministic; nothing else of fast math is.
       "-ffp-contract=fast", "-fno-rounding-math",
       // No calls into a C library: a kernel's image has no external references.
       "-ffreestanding", "-fno-builtin", "-nostdsysteminc", "-nobuiltininc",
-      "-fno-rtti", "-mframe-pointer=none", "-ferror-limit", "5", "-w"};
+      "-fno-rtti", "-mframe-pointer=none", "-ferror-limit", "5", "-w",
+      // Stack slots are few and become registers; markers of their lifetimes would only be read and dropped.
+      "-disable-lifetime-markers"};
+  if (!names) arguments.push_back("-discard-value-names");
   if (cpu.isa == Isa::kAvx512) arguments.push_back("-mprefer-vector-width=512");
   for (const std::string& feature : cpu.features) {
     arguments.push_back("-target-feature");
@@ -30,13 +34,33 @@ std::vector<std::string> Arguments(const CpuTarget& cpu, const std::string& file
   return arguments;
 }
 
+// clang's own action for this also sets up a backend, which takes as long as the rest for a small kernel.
+class GenerateIr final : public clang::ASTFrontendAction {
+ public:
+  explicit GenerateIr(llvm::LLVMContext& context) : context_(context) {}
+  std::unique_ptr<llvm::Module> module;                      // null where the source does not compile
+
+ private:
+  std::unique_ptr<clang::ASTConsumer> CreateASTConsumer(clang::CompilerInstance& compiler, llvm::StringRef file) override {
+    std::unique_ptr<clang::CodeGenerator> generator(clang::CreateLLVMCodeGen(compiler.getDiagnostics(), file, &compiler.getVirtualFileSystem(),
+                                                                             compiler.getHeaderSearchOpts(), compiler.getPreprocessorOpts(),
+                                                                             compiler.getCodeGenOpts(), context_));
+    generator_ = generator.get();
+    return generator;
+  }
+  void EndSourceFileAction() override { module.reset(generator_->ReleaseModule()); }
+
+  llvm::LLVMContext& context_;
+  clang::CodeGenerator* generator_ = nullptr;                // of the compiler instance
+};
+
 class ClangCompiler final : public Compiler {
  public:
   explicit ClangCompiler(const CpuTarget& cpu) : cpu_(cpu), backend_(cpu) {}
 
   Image Compile(const KernelSource& source, std::string_view name) override {
     llvm::LLVMContext context;
-    const std::unique_ptr<llvm::Module> module = Parse(source.text, name, context);
+    const std::unique_ptr<llvm::Module> module = Parse(source.text, name, /*names=*/false, context);
     backend_.Optimize(*module);
     const llvm::SmallVector<char, 0> object = backend_.Emit(*module, llvm::CodeGenFileType::ObjectFile);
     return LinkImage(llvm::StringRef(object.data(), object.size()), std::string(name));
@@ -44,7 +68,7 @@ class ClangCompiler final : public Compiler {
 
   Listing List(const KernelSource& source, std::string_view name) override {
     llvm::LLVMContext context;
-    const std::unique_ptr<llvm::Module> module = Parse(source.text, name, context);
+    const std::unique_ptr<llvm::Module> module = Parse(source.text, name, /*names=*/true, context);
     backend_.Optimize(*module);
     Listing listing;
     llvm::raw_string_ostream ir(listing.llvm_ir);
@@ -56,9 +80,9 @@ class ClangCompiler final : public Compiler {
 
  private:
   // Unoptimised IR.
-  std::unique_ptr<llvm::Module> Parse(const std::string& text, std::string_view name, llvm::LLVMContext& context) const {
+  std::unique_ptr<llvm::Module> Parse(const std::string& text, std::string_view name, bool names, llvm::LLVMContext& context) const {
     const std::string file = std::string(name) + ".cpp";
-    const std::vector<std::string> arguments = Arguments(cpu_, file);
+    const std::vector<std::string> arguments = Arguments(cpu_, file, names);
     std::vector<const char*> pointers;
     for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
 
@@ -74,11 +98,11 @@ class ClangCompiler final : public Compiler {
     compiler.setVerboseOutputStream(message_stream);         // "1 error generated." belongs to the message, not to stderr
     compiler.getPreprocessorOpts().addRemappedFile(file, llvm::MemoryBuffer::getMemBuffer(text, file).release());
 
-    clang::EmitLLVMOnlyAction action(&context);
-    if (!compiler.ExecuteAction(action)) {
+    GenerateIr action(context);
+    if (!compiler.ExecuteAction(action) || action.module == nullptr) {
       throw InternalError(fmt::format("generated source of kernel {} does not compile:\n{}", name, message_stream.str()));
     }
-    return action.takeModule();
+    return std::move(action.module);
   }
 
   CpuTarget cpu_;
