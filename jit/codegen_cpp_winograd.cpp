@@ -92,10 +92,9 @@ class WinogradGenerator {
 
   // The taps of a channel lie side by side, in whatever order.
   bool TapsAreTogether() const {
-    const int64_t last = form_.taps - 1, down = last * std::abs(form_.tap_y), across = last * std::abs(form_.tap_x);
-    const bool dense = std::min(std::abs(form_.tap_x), std::abs(form_.tap_y)) == 1 && std::max(std::abs(form_.tap_x), std::abs(form_.tap_y)) == form_.taps;
-    return dense && std::min({TapAt(0, 0), TapAt(0, form_.taps - 1), TapAt(form_.taps - 1, 0), TapAt(form_.taps - 1, form_.taps - 1)}) == 0 &&
-           down + across == int64_t{form_.taps} * form_.taps - 1;
+    const auto [near, far] = std::minmax(std::abs(form_.tap_y), std::abs(form_.tap_x));
+    const int last = form_.taps - 1;
+    return near == 1 && far == form_.taps && std::min({TapAt(0, 0), TapAt(0, last), TapAt(last, 0), TapAt(last, last)}) == 0;
   }
 
   // Vectors along the taps of each channel, transposed in registers. `channel`: where those of c + i lie.

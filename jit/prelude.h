@@ -27,7 +27,8 @@ namespace athanor {
 //           load_pairs(p) as they lie in memory; dot(c, a, b) = c + the products of both halves.
 // Halves    vu16x2, 2 N bf16: round_halves(a, b), two vectors one behind the other; zip_halves(h): the lanes of both in pairs; store_halves(p, q, h): each to its own place;
 //           zip_pairs_low(a, b), zip_pairs_high(a, b): two rows of bf16 in turns, the first and the last N pairs.
-// Order     even(a, b), odd(a, b): every second element of two vectors; zip_low(a, b), zip_high(a, b): their elements in turns (vf32).
+// Order     even(a, b), odd(a, b): every second element of two vectors; zip_low(a, b), zip_high(a, b): their elements in turns (vf32);
+//           permute(x, lane): x[lane[i]] in lane i (vf32).
 // Across    sum(v), max(v): over the lanes, in a fixed order; transpose(r): r[i][j] <-> r[j][i] of N vectors.
 // Random    philox(words, low, high): four vectors of counters become four of random words (ops/philox.h).
 //           random_word(index, seed, offset) of a vi64 or a long: RandomWord of each index, a vi32 or an int.

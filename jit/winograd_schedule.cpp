@@ -63,6 +63,14 @@ void SetTaskWeights(const Facts& f, WinogradSchedule* s) {
   s->mb = std::max<int64_t>(std::min(fitting, s->mc) / s->mr, 1) * s->mr;
 }
 
+// A phase transforms weights, a block of kc channels behind the other, past the cache where they don't fit it.
+void SetPhaseWeights(const Facts& f, WinogradSchedule* s) {
+  s->weights = ContractSchedule::Pack::kPhase;
+  s->mb = std::min(RoundUp(32, s->mr), s->mc);
+  s->kc = f.form.channels <= 64 ? 32 : 64;
+  s->streaming = f.cpu.vectors_fill_lines() && f.points * f.form.out_channels * f.form.channels * 4 > f.cpu.l3_bytes / 2;
+}
+
 Estimate FilterOf(const Facts& f) {
   Estimate estimate;
   WinogradSchedule& s = estimate.schedule;
@@ -76,13 +84,7 @@ Estimate FilterOf(const Facts& f) {
   s.mc = RoundUp(Ceil(rows, Ceil(kTasks, blocks)), s.mr);
   const double weights = points * static_cast<double>(rows) * channels;
   const double whole = f.MemoryCycles(kWeights, weights), parts = f.Cycles(kTaskWeights, weights) * static_cast<double>(blocks);
-  if (parts < whole) {
-    SetTaskWeights(f, &s);
-  } else {
-    s.mb = std::min(RoundUp(32, s.mr), s.mc);
-    s.kc = f.form.channels <= 64 ? 32 : 64;
-    s.streaming = f.cpu.vectors_fill_lines() && f.points * rows * f.form.channels * 4 > f.cpu.l3_bytes / 2;
-  }
+  parts < whole ? SetTaskWeights(f, &s) : SetPhaseWeights(f, &s);
   estimate.cycles = f.Cycles(1 / kProducts, points * static_cast<double>(RoundUp(rows, s.mr)) * channels * columns) +
                     f.Cycles(kTransform, points * channels * f.RunTiles()) + f.Cycles(kTransform, points * static_cast<double>(rows) * columns) +
                     std::min(whole, parts);
@@ -116,10 +118,7 @@ bool OfHalves(const WinogradForm& form, const KernelPlan& plan) {
   return IsHalf(plan.args[form.data->arg].dtype) && IsHalf(plan.args[form.other->arg].dtype);
 }
 
-Estimate EstimateOf(const WinogradForm& form, const KernelPlan& plan, int tile, const CpuTarget& cpu) {
-  const Facts facts(form, plan, tile, cpu);
-  return form.gradient ? GradientOf(facts) : FilterOf(facts);
-}
+Estimate EstimateOf(const Facts& facts) { return facts.form.gradient ? GradientOf(facts) : FilterOf(facts); }
 
 }  // namespace
 
@@ -155,7 +154,7 @@ std::optional<WinogradSchedule> DefaultWinograd(const KernelPlan& plan, const Cp
   // Products of pairs of bf16 take half as long; those of transformed operands are f32.
   double least = multiplies / (cpu.vector_bytes() / 4) / kProducts / (DefaultContract(plan, cpu).pairs ? 2 : 1);
   for (int tile : {4, 2}) {
-    const Estimate estimate = EstimateOf(*form, plan, tile, cpu);
+    const Estimate estimate = EstimateOf(Facts(*form, plan, tile, cpu));
     if (!ValidateWinograd(estimate.schedule, plan, cpu).empty() || estimate.cycles >= least) continue;
     best = estimate.schedule, least = estimate.cycles;
   }
@@ -167,7 +166,8 @@ std::vector<WinogradSchedule> WinogradSpace(const KernelPlan& plan, const CpuTar
   const auto form = WinogradForm::Of(plan);
   if (!form) return space;
   for (int tile : {4, 2}) {
-    const WinogradSchedule first = EstimateOf(*form, plan, tile, cpu).schedule;
+    const Facts facts(*form, plan, tile, cpu);
+    const WinogradSchedule first = EstimateOf(facts).schedule;
     const auto add = [&](const auto& change) {
       WinogradSchedule s = first;
       change(s);
@@ -176,8 +176,10 @@ std::vector<WinogradSchedule> WinogradSpace(const KernelPlan& plan, const CpuTar
     add([](WinogradSchedule&) {});
     add([](WinogradSchedule& s) { s.maker = ContractSchedule::Maker::kCpp; });
     add([](WinogradSchedule& s) { s.streaming = !s.streaming; });
-    if (!form->gradient) add([&](WinogradSchedule& s) { SetTaskWeights(Facts(*form, plan, tile, cpu), &s); });
-    if (!form->gradient) add([](WinogradSchedule& s) { s.weights = ContractSchedule::Pack::kPhase, s.kc = 64; });
+    if (!form->gradient) {
+      add([&](WinogradSchedule& s) { SetTaskWeights(facts, &s); });
+      add([&](WinogradSchedule& s) { SetPhaseWeights(facts, &s); });
+    }
     for (int64_t rows : {8, 16, 64}) {
       add([&](WinogradSchedule& s) {
         s.mb = RoundUp(rows, s.mr);

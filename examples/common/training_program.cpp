@@ -134,7 +134,7 @@ void WriteResults(const Arguments& a, const Summary& s) {
       {"test_accuracy", s.accuracy},   {"epochs", a.recipe.epochs},
       {"step_ms_median", step_ms},     {"first_step_ms_cold", s.measured.first_step_ms},
       {"first_step_ms_warm", warm_ms}, {"kernels_forward", s.forward},
-      {"kernels_backward", s.backward},  {"arena_mb", static_cast<double>(s.arena_bytes) / 1e6},
+      {"kernels_backward", s.backward}, {"arena_mb", static_cast<double>(s.arena_bytes) / 1e6},
       {"threads", s.threads}};
   athanor::ReplaceFile(a.out + "/result.json", [&](std::ostream& file) { file << result.dump(2) << "\n"; });
   fmt::print("test accuracy   {:.4f}\n", s.accuracy);

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "tests/jit/kernel_runner.h"
 #include "tests/jit/reduce_plans.h"
 
@@ -38,6 +41,38 @@ TEST(CodegenCppReduce, CrossEntropyWithTargets) {
 
 TEST(CodegenCppReduce, SumThatPicksOneColumn) { CheckAll(PickPlan(21, 70), 1e-5); }
 TEST(CodegenCppReduce, IntegersNaNAndInfinity) { CheckAll(IntegersNaNAndInfinityPlan(), 1e-6); }
+
+// exp(x - max) is computed as a power of two of (x - max) / ln 2, whose rounding grows with the distance.
+TEST(CodegenCppReduce, SoftmaxOfSteepRows) {
+  constexpr int64_t kRows = 5, kColumns = 101;
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const PlanBuilder b = SoftmaxPlan(kRows, kColumns, DType::kF32);
+  std::vector<Memory> args = b.memories;
+  Memory& x = args[0];
+  for (int64_t i = 0; i < kRows * kColumns; ++i) x.Set(i, 3.7 - 0.857 * static_cast<double>(i % kColumns) + 1000.0 * static_cast<double>(i / kColumns));
+  for (int64_t j = 0; j < kColumns; j += 3) x.Set(kColumns + j, -kInfinity);
+  for (int64_t j = 0; j < kColumns; ++j) x.Set(2 * kColumns + j, -kInfinity);
+  x.Set(3 * kColumns + 77, std::numeric_limits<double>::quiet_NaN());
+  x.Set(4 * kColumns + 50, kInfinity);
+  for (const CpuTarget& cpu : Targets()) {
+    TestKernel kernel(GenerateCpp(b.Plan(Skeleton::kReduce), kSchedules[0], cpu), cpu);
+    std::vector<Memory> got = args;
+    kernel.Run(&got);
+    for (int64_t row = 0; row < 2; ++row) {
+      double most = -kInfinity, sum = 0;
+      for (int64_t j = 0; j < kColumns; ++j) most = std::max(most, x.Get(row * kColumns + j));
+      for (int64_t j = 0; j < kColumns; ++j) sum += std::exp(x.Get(row * kColumns + j) - most);
+      for (int64_t j = 0; j < kColumns; ++j) {
+        const double distance = x.Get(row * kColumns + j) - most, want = std::exp(distance) / sum;
+        const double bound = want == 0 ? 0 : want * (4 - 2 * distance) * std::ldexp(1, -24);
+        EXPECT_NEAR(got[1].Get(row * kColumns + j), want, bound) << Name(cpu.isa) << " row " << row << " column " << j;
+      }
+    }
+    for (int64_t i = 2 * kColumns; i < kRows * kColumns; ++i) {  // all -inf; a NaN; inf, of which inf is subtracted
+      EXPECT_TRUE(std::isnan(got[1].Get(i))) << Name(cpu.isa) << " element " << i << ": " << got[1].Get(i);
+    }
+  }
+}
 
 TEST(CodegenCppReduce, HalfPrecisionOperands) {
   for (DType dtype : {DType::kBF16, DType::kF16}) CheckAll(HalfSoftmaxPlan(9, 83, dtype), 4e-3);
