@@ -2,6 +2,7 @@
 
 #include "jit/codegen_cpp.h"
 #include "jit/contract_epilogue.h"
+#include "jit/contract_moments.h"
 #include "jit/contract_operand.h"
 #include "jit/contract_packer.h"
 #include "jit/contract_prefetch.h"
@@ -31,7 +32,7 @@ class ContractGenerator {
         a_(contract_.a, contract_.a_result, 1, plan.args),
         b_(contract_.b, contract_.b_result, 2, plan.args),
         along_rows_(StoresAlongRows(contract_)),
-        by_strips_(!along_rows_ && EpilogueReadsRows(contract_)),
+        by_strips_(!along_rows_ && (EpilogueReadsRows(contract_) || contract_.moments)),
         packer_(plan, contract_, a_, b_, schedule.nv, Depth(schedule.pack_a), Depth(schedule.pack_b), pairs_, &prelude_, &out_),
         m_(contract_.m),
         n_(contract_.n),
@@ -47,7 +48,7 @@ class ContractGenerator {
     } else if (k_part_ > kc_ || along_rows_) {
       where_c_ = C::kBlock, c_row_ = RoundUp(columns_, lanes_);
     } else {
-      where_c_ = C::kStrip, c_row_ = by_strips_ ? BlockColumns() + panel() : panel();  // tiles write whole panels
+      where_c_ = C::kStrip, c_row_ = by_strips_ ? StripColumns() + panel() : panel();  // tiles write whole panels
     }
   }
 
@@ -59,10 +60,13 @@ class ContractGenerator {
       return source;
     }
     PlaceTemporaries(&source);
-    WriteContractEpilogue(plan_, c_row_, &prelude_, &out_);
+    ContractMoments moments(plan_, MomentsParts(), &prelude_, &out_);
+    moments.PlaceParts(&source);
+    WriteContractEpilogue(plan_, c_row_, &moments, &prelude_, &out_);
     WritePackers(&source);
     WriteTiles(&source);
     if (k_parts_ > 1) WriteCombine(&source);
+    moments.WritePhase(&source);
     source.text = SourceHeader(plan_, schedule_) + prelude_.Text() + "\n" + out_.text();
     return source;
   }
@@ -82,6 +86,15 @@ class ContractGenerator {
   int64_t panel() const { return static_cast<int64_t>(schedule_.nv) * lanes_; }
   int64_t bytes(int64_t elements) const { return RoundUp(elements * SizeOf(contract_.accumulator), 64); }
   int64_t BlockColumns() const { return std::min(schedule_.nc, columns_); }
+  // The tiles of a row are finished together; for moments, as many as leave the L1 cache to the operands, but longer pieces have fewer sums across a vector.
+  int64_t StripColumns() const {
+    const int64_t fitting = kStripBytes / (schedule_.mr * panel() * SizeOf(contract_.accumulator)), panels = Ceil(BlockColumns(), panel());
+    return contract_.moments && panels > fitting ? Ceil(panels, Ceil(panels, std::max<int64_t>(fitting, 1))) * panel() : BlockColumns();
+  }
+  ContractMoments::Parts MomentsParts() const {
+    if (along_rows_) return {};
+    return k_parts_ > 1 ? ContractMoments::Parts{n_, n_} : ContractMoments::Parts{BlockColumns(), StripColumns()};
+  }
 
   // Arguments behind the plan's own; scratch offsets in bytes.
   void PlaceTemporaries(KernelSource* source) {
@@ -110,6 +123,7 @@ class ContractGenerator {
   }
 
   static constexpr int64_t kCombinedRows = 16;               // of C that one task of the combine phase finishes
+  static constexpr int64_t kStripBytes = 5 << 10;
   static constexpr int64_t kFetchSteps = 48;                 // of k: shorter products are over before memory answers
   // Rows of A that one task of the pack phase copies. Windows are read in long runs across the rows.
   int64_t PackRows() const { return a_.windows() ? 256 : 64; }
@@ -180,7 +194,7 @@ class ContractGenerator {
         if ((row_tail ? row_tails : whole_rows) && (column_tail ? column_tails : whole_columns)) WriteMicrokernel(row_tail, column_tail);
       }
     }
-    const bool fetches_c = by_strips_ && k_parts_ == 1 && kc_ >= kFetchSteps;
+    const bool fetches_c = by_strips_ && EpilogueReadsRows(contract_) && k_parts_ == 1 && kc_ >= kFetchSteps;
     if (fetches_c) WriteFetchC(plan_, contract_, panel(), &prelude_, &out_);
     const int64_t tasks = k_parts_ * contract_.batch * column_tasks_ * row_tasks_;
     out_.Open("extern \"C\" void tiles(char* const* args, long begin, long end, char* scratch)");
@@ -206,15 +220,22 @@ class ContractGenerator {
     out_.Open("for (long m = m0; m < m1; m += {})", schedule_.mr);
     out_.Line("const long rows = m + {0} < m1 ? {0} : m1 - m;", schedule_.mr);
     out_.Line("const {}* a = {};", packed_, APointer());
-    out_.Open("for (long n = n0; n < n1; n += {})", panel());
+    const bool strips = StripColumns() < BlockColumns();
+    if (strips) {
+      out_.Open("for (long s0 = n0; s0 < n1; s0 += {})", StripColumns());
+      out_.Line("const long s1 = s0 + {0} < n1 ? s0 + {0} : n1;", StripColumns());
+    }
+    const std::string_view first = strips ? "s0" : "n0", last = strips ? "s1" : "n1";
+    out_.Open("for (long n = {}; n < {}; n += {})", first, last, panel());
     WriteFetchA();
     out_.Line("const {}* bp = {};", packed_, BPointer());
-    out_.Line("{}* c = {};", type_, CPointer("n"));
+    out_.Line("{}* c = {};", type_, CPointer("n", first));
     if (fetches_c) out_.Line("{}fetch_c(args, b, m, m + rows, n);", where_c_ == C::kStrip ? "" : "if (k1 == k_end) ");
     WriteTileCall(row_tails, column_tails, whole_rows, whole_columns);
-    if (!by_strips_) WriteEpilogueCall("n", fmt::format("n + {0} < {1} ? n + {0} : {1}", panel(), n_));
+    if (!by_strips_) WriteEpilogueCall("n", fmt::format("n + {0} < {1} ? n + {0} : {1}", panel(), n_), first);
     out_.Close();
-    if (by_strips_) WriteEpilogueCall("n0", "n1");
+    if (by_strips_) WriteEpilogueCall(first, last, first);
+    if (strips) out_.Close();
     for (int depth = 0; depth < 3; ++depth) out_.Close();
     if (where_c_ == C::kBlock && along_rows_) {
       out_.Line("epilogue(args, b, m0, m1 - m0, c0, c1, ({}*)(scratch + {}));", type_, scratch_c_);
@@ -238,9 +259,9 @@ class ContractGenerator {
 
   // Columns [from, to) of the rows at hand. Where other tensors are read, the tiles of a row are finished together: memory is read and
   // written in longer pieces.
-  void WriteEpilogueCall(std::string_view from, std::string_view to) {
+  void WriteEpilogueCall(std::string_view from, std::string_view to, std::string_view strip) {
     if (where_c_ == C::kPartial || along_rows_) return;
-    out_.Line("if (k1 == k_end) epilogue(args, b, m, rows, {}, {}, {});", from, to, CPointer(from));
+    out_.Line("if (k1 == k_end) epilogue(args, b, m, rows, {}, {}, {});", from, to, CPointer(from, strip));
   }
 
   void WritePackTaskB() {
@@ -286,9 +307,10 @@ class ContractGenerator {
     return "";
   }
 
-  std::string CPointer(std::string_view n) const {
+  // Where column `n` of a strip that begins at column `strip` lies.
+  std::string CPointer(std::string_view n, std::string_view strip) const {
     switch (where_c_) {
-      case C::kStrip: return fmt::format("({}*)(scratch + {}){}", type_, scratch_c_, by_strips_ ? fmt::format(" + ({} - n0)", n) : "");
+      case C::kStrip: return fmt::format("({}*)(scratch + {}){}", type_, scratch_c_, by_strips_ ? fmt::format(" + ({} - {})", n, strip) : "");
       case C::kBlock: return fmt::format("({}*)(scratch + {}) + (m - m0) * {} + ({} - c0)", type_, scratch_c_, c_row_, n);
       case C::kPartial:
         return fmt::format("({}*)args[{}] + ((part * {} + b) * {} + m) * {} + {}", type_, partial_, contract_.batch, m_, c_row_, n);

@@ -41,12 +41,14 @@ class WinogradGenerator {
 
   KernelSource Generate() {
     KernelSource source;
-    WriteContractEpilogue(plan_, schedule_.tile * pixel_row_, &prelude_, &out_);
+    ContractMoments moments(plan_, {}, &prelude_, &out_);
+    WriteContractEpilogue(plan_, schedule_.tile * pixel_row_, &moments, &prelude_, &out_);
     WriteTransformWeights();
     writer_.WriteData(transforms_.data, block_, data_row_, data_point_);
     by_task() ? WriteWindowsPhase(&source) : WriteWeightsPhase(&source);
     WriteOutput();
     WriteTiles(&source);
+    moments.WritePhase(&source);
     source.text = SourceHeader(plan_, schedule_) + prelude_.Text() + "\n" + out_.text();
     return source;
   }

@@ -41,12 +41,14 @@ class WinogradGradientGenerator {
     PlaceScratch(&source);
     for (const char* helper : {"load", "store"}) prelude_.Use(helper, DType::kF32);
     prelude_.Use("interleave");
-    WriteContractEpilogue(plan_, row_, &prelude_, &out_);
+    ContractMoments moments(plan_, {}, &prelude_, &out_);
+    WriteContractEpilogue(plan_, row_, &moments, &prelude_, &out_);
     WriteGradients(&source);
     writer_.WriteData(transforms_.data, schedule_.kc, data_row_, data_point_);
     WriteOutput();
     WriteTiles(&source);
     if (parts_ > 1) WriteCombine(&source);
+    moments.WritePhase(&source);
     source.text = SourceHeader(plan_, schedule_) + prelude_.Text() + "\n" + out_.text();
     return source;
   }

@@ -9,8 +9,8 @@ namespace {
 
 class EpilogueWriter {
  public:
-  EpilogueWriter(const KernelPlan& plan, int64_t c_row, Prelude* prelude, SourceWriter* out)
-      : plan_(plan), contract_(std::get<ContractPlan>(plan.detail)), c_row_(c_row), lanes_(prelude->lanes()), type_(ScalarType(contract_.accumulator)),
+  EpilogueWriter(const KernelPlan& plan, int64_t c_row, ContractMoments* moments, Prelude* prelude, SourceWriter* out)
+      : plan_(plan), contract_(std::get<ContractPlan>(plan.detail)), c_row_(c_row), moments_(moments), lanes_(prelude->lanes()), type_(ScalarType(contract_.accumulator)),
         prelude_(prelude), out_(out) {}
 
   void WriteRows() {
@@ -37,7 +37,9 @@ class EpilogueWriter {
         emitter.Bind(static_cast<int>(e), "product", contract_.n > 1);
       }
     });
+    if (moments_->by_parts()) moments_->BeginPart(&loops, &emitter);
     loops.VectorLoop(2, "n0", "n1");
+    if (moments_->by_parts()) moments_->EndPart();
     emitter.Pop();
     out_->Close();
     out_->Close();
@@ -83,6 +85,7 @@ class EpilogueWriter {
   const KernelPlan& plan_;
   const ContractPlan& contract_;
   int64_t c_row_;
+  ContractMoments* moments_;
   int lanes_;
   std::string_view type_;
   Prelude* prelude_;
@@ -91,8 +94,8 @@ class EpilogueWriter {
 
 }  // namespace
 
-void WriteContractEpilogue(const KernelPlan& plan, int64_t c_row, Prelude* prelude, SourceWriter* out) {
-  EpilogueWriter writer(plan, c_row, prelude, out);
+void WriteContractEpilogue(const KernelPlan& plan, int64_t c_row, ContractMoments* moments, Prelude* prelude, SourceWriter* out) {
+  EpilogueWriter writer(plan, c_row, moments, prelude, out);
   StoresAlongRows(std::get<ContractPlan>(plan.detail)) ? writer.WriteTransposed() : writer.WriteRows();
 }
 

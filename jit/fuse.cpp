@@ -5,7 +5,9 @@
 #include <optional>
 
 #include "jit/cluster_order.h"
+#include "jit/moments.h"
 #include "jit/reduction.h"
+#include "ops/emit.h"
 #include "ops/error.h"
 #include "ops/op.h"
 
@@ -36,6 +38,9 @@ class Fuser {
     }
     for (NodeId n = 0; n < NodeCount(); ++n) {
       if (IsFree(n) && Kind(n) == OpKind::kReduce) AttachSideSum(n);
+    }
+    for (NodeId n = 0; n < NodeCount(); ++n) {
+      if (IsFree(n) && Kind(n) == OpKind::kReduce) AttachMoments(n);
     }
     chains_.clear();                                         // what is free has changed
     FindMembers();
@@ -212,8 +217,10 @@ class Fuser {
     return std::any_of(readers.begin(), readers.end(), [&](NodeId r) { return !closure.count(r); });
   }
 
-  int StoredValues(const std::set<NodeId>& closure) const {
-    return static_cast<int>(std::count_if(closure.begin(), closure.end(), [&](NodeId n) { return ReadOutside(n, closure); }));
+  int64_t StoredBytes(const std::set<NodeId>& closure) const {
+    int64_t bytes = 0;
+    for (NodeId n : closure) bytes += ReadOutside(n, closure) ? Elements(Result(n)) * SizeOf(graph_.desc(Result(n)).dtype) : 0;
+    return bytes;
   }
 
   // Read outside only by loops that could recompute it from what they load anyway.
@@ -225,7 +232,7 @@ class Fuser {
     return true;
   }
 
-  // Drops what follows a value when fewer values are stored without it.
+  // Drops what follows a value when fewer bytes are stored without it.
   void PruneClosure(NodeId anchor, std::set<NodeId>* closure) const {
     const std::set<NodeId> all = *closure;
     for (NodeId top : all) {
@@ -239,7 +246,7 @@ class Fuser {
         reached.insert(n);
         if (n != anchor && OnlyForLoops(n, *closure)) kept.erase(n);
       }
-      if (StoredValues(kept) < StoredValues(*closure)) *closure = kept;
+      if (StoredBytes(kept) < StoredBytes(*closure)) *closure = kept;
     }
   }
 
@@ -324,6 +331,43 @@ class Fuser {
       result_.cluster_of[n] = c;
       return;
     }
+  }
+
+  // Whether what becomes of a statistic of rows meets other rows' before it meets elements. Otherwise a loop over rows has both at hand.
+  bool IsMerged(NodeId n, int64_t rows) const {
+    return std::all_of(readers_[Result(n)].begin(), readers_[Result(n)].end(), [&](NodeId r) {
+      return Kind(r) == OpKind::kReduce || (Kind(r) == OpKind::kPointwise && Elements(Result(r)) == rows && IsMerged(r, rows));
+    });
+  }
+
+  // The second of the sums that make the moments of the rows of what a contraction stores.
+  void AttachMoments(NodeId squares) {
+    const auto moments = MomentsOf(graph_, views_, squares);
+    if (!moments || !IsFree(moments->sum) || MustStore(moments->sum) || MustStore(squares) || !IsMerged(squares, moments->rows)) return;
+    const NodeId producer = graph_.value(moments->matrix).producer;
+    const int cluster = ClusterOf(producer);
+    if (cluster < 0 || MustStore(producer)) return;
+    Cluster& contract = result_.clusters[cluster];
+    if (contract.kind != Cluster::Kind::kContract || contract.moments || !IsResultInOrder(producer, cluster)) return;
+    const TensorDesc& result = graph_.desc(Result(contract.anchor));
+    if (result.shape.back() != moments->columns || result.elements() != moments->rows * moments->columns) return;
+    if (graph_.desc(moments->element).dtype != ComputeType(result.dtype) || moments->columns < 2) return;
+    const std::vector<NodeId>& between = moments->between;
+    if (std::any_of(between.begin(), between.end(), [&](NodeId n) { return !IsInlinable(n) || NeedsMemory(n); })) return;
+    carried_.insert(between.begin(), between.end());
+    contract.moments = moments;
+    result_.cluster_of[moments->sum] = result_.cluster_of[squares] = cluster;
+  }
+
+  // The contraction's result, or computed from it element by element.
+  bool IsResultInOrder(NodeId n, int cluster) const {
+    const NodeId anchor = result_.clusters[cluster].anchor;
+    if (n == anchor) return true;
+    return std::any_of(At(n).inputs.begin(), At(n).inputs.end(), [&](ValueId v) {
+      const NodeId before = Producer(v);
+      return before != kNone && ClusterOf(before) == cluster && views_[v].layout.IsContiguous() && Elements(v) == Elements(Result(anchor)) &&
+             Elements(Result(n)) == Elements(v) && IsResultInOrder(before, cluster);
+    });
   }
 
   // ---- 3. which pointwise values are recomputed by their readers
@@ -516,7 +560,7 @@ class Fuser {
   std::set<ValueId> stored_;
   std::vector<bool> live_, member_;
   std::vector<int> uses_;
-  std::set<NodeId> carried_;                                 // recomputed by a contraction from statistics of its own
+  std::set<NodeId> carried_;                                 // recomputed by a contraction for, or from, statistics of its own
   std::vector<std::vector<NodeId>> readers_;                 // by root
   std::set<ValueId> output_roots_;
   std::map<NodeId, Chain> chains_;
@@ -527,9 +571,10 @@ class Fuser {
 }  // namespace
 
 std::vector<NodeId> Cluster::Members() const {
-  std::vector<NodeId> members = nodes;
-  members.insert(members.end(), prologue.begin(), prologue.end());
+  std::vector<NodeId> members = prologue;
+  members.insert(members.end(), nodes.begin(), nodes.end());
   members.insert(members.end(), side_sums.begin(), side_sums.end());
+  if (moments) members.insert(members.end(), {moments->sum, moments->squares});
   return members;
 }
 

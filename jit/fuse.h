@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <vector>
 
+#include "jit/moments.h"
 #include "jit/views.h"
 #include "ops/graph.h"
 
@@ -17,6 +19,7 @@ struct Cluster {
   std::vector<NodeId> nodes;                                 // in topological order: the anchor and its epilogue, or the loop's members
   std::vector<NodeId> prologue;                              // contract: row statistics of A
   std::vector<NodeId> side_sums;                             // contract: sums of A over k (bias gradients)
+  std::optional<Moments> moments;                            // contract: of the rows of what it stores
   int64_t rows = 0, cols = 0;                                // loop: the row space; 0 for a plain pointwise space
 
   std::vector<NodeId> Members() const;
@@ -28,8 +31,8 @@ struct Fusion {
 };
 
 // Cuts a core graph (after InsertCopies) into kernels, by bytes moved:
-//   1. a contraction carries the pointwise nodes behind it, down to the cut with the fewest stored values;
-//   2. a contraction carries the row statistics in front of its A operand, and the sums of A over k;
+//   1. a contraction carries the pointwise nodes behind it, down to the cut with the fewest stored bytes;
+//   2. a contraction carries the row statistics in front of its A operand, the sums of A over k, and the moments of its result's rows;
 //   3. a pointwise value is inlined into its readers unless storing it moves fewer bytes;
 //   4. the remaining reductions and stored pointwise values join where they share a row space and operands.
 // `stored` names values that must be in memory because an earlier attempt found no access map through them.

@@ -100,24 +100,25 @@ void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string&
     }
     if (active.empty()) continue;
     const int64_t multiple = std::gcd(begin, static_cast<int64_t>(prelude_->lanes()));
-    VectorLoop(dim, Larger(from, begin), Smaller(to, end, extent), multiple, [&](const std::string&) {
+    VectorLoop(dim, Larger(from, begin), Smaller(to, end, extent), multiple, chains_, [&](int chain, const std::string& live) {
       for (const Store* store : active) emitter_->EmitStore(*store, false, streaming_);
+      if (after_) after_(chain, live);
     });
   }
 }
 
-void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple,
-                            const std::function<void(const std::string& live)>& body) {
+void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple, int chains,
+                            const std::function<void(int chain, const std::string& live)>& body) {
   const int lanes = prelude_->lanes();
   const std::string index = fmt::format("i{}", dim);
   const auto first = Number(from), last = Number(to);
-  const bool fixed = first && last;
+  const bool fixed = first && last && chains == 1;
   const int64_t count = fixed ? std::max<int64_t>(0, *last - *first) : 0;
-  auto point = [&](const std::string& at, const std::string& live) {
+  auto point = [&](const std::string& at, const std::string& live, int chain = 0) {
     emitter_->Push();
     emitter_->SetVector(dim, at, multiple, live);
     if (before_) before_(at, live);
-    body(live);
+    body(chain, live);
     emitter_->Pop();
   };
   if (fixed && count < lanes) {  // one short vector
@@ -140,6 +141,15 @@ void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string&
   }
   out_->OpenBlock();
   out_->Line("long {} = {};", index, from);
+  if (chains > 1) {
+    out_->Open("for (; {0} + {1} <= {2}; {0} += {1})", index, chains * lanes, to);
+    for (int chain = 0; chain < chains; ++chain) {
+      out_->OpenBlock();
+      point(chain == 0 ? index : fmt::format("({} + {})", index, chain * lanes), "", chain);
+      out_->Close();
+    }
+    out_->Close();
+  }
   if (unroll_ > 1) out_->Line("#pragma clang loop unroll_count({})", unroll_);
   out_->Open("for (; {0} + {1} <= {2}; {0} += {1})", index, lanes, to);
   point(index, "");

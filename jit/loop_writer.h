@@ -23,9 +23,16 @@ class LoopWriter {
   // dimension in which the same stores are active). `to` and `from` may be numbers or names.
   void VectorLoop(int dim, const std::string& from, const std::string& to);
   void VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple,
-                  const std::function<void(const std::string& live)>& body);
+                  const std::function<void(const std::string& live)>& body) {
+    VectorLoop(dim, from, to, multiple, 1, [&](int, const std::string& live) { body(live); });
+  }
+  // Vectors belong to `chains` chains in turn, so that sums need not wait for each other.
+  void VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple, int chains,
+                  const std::function<void(int chain, const std::string& live)>& body);
   // Called for every vector of a VectorLoop before its stores: the caller may bind values for it.
   void SetBefore(std::function<void(const std::string& index, const std::string& live)> before) { before_ = std::move(before); }
+  // The same behind the stores of a VectorLoop without a body of its own, which has so many chains.
+  void SetAfter(int chains, std::function<void(int chain, const std::string& live)> after) { chains_ = chains, after_ = std::move(after); }
   // Hoists what the stores need, but for those with a partial range, which may not be computed outside it.
   void HoistStores();
   void Fence();  // after streaming stores
@@ -37,6 +44,8 @@ class LoopWriter {
   int unroll_;
   bool streaming_;
   std::function<void(const std::string&, const std::string&)> before_;
+  int chains_ = 1;
+  std::function<void(int, const std::string&)> after_;
 };
 
 }  // namespace athanor

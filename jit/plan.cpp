@@ -15,9 +15,13 @@ std::string Describe(const LoopPlan& plan) {
 }
 
 std::string Describe(const ContractPlan& plan) {
-  return fmt::format("batch {} m {} n {} k {} accumulator {}\na result e{}\n{}b result e{}\n{}epilogue\n{}", plan.batch, plan.m,
+  std::string moments;
+  if (plan.moments) {
+    moments = fmt::format("moments of e{}, {}, to {} and {}\n", plan.moments->expr, ToString(plan.moments->result), ToString(plan.moments->sums), ToString(plan.moments->squares));
+  }
+  return fmt::format("batch {} m {} n {} k {} accumulator {}\na result e{}\n{}b result e{}\n{}epilogue\n{}{}", plan.batch, plan.m,
                      plan.n, plan.k, Name(plan.accumulator), plan.a_result, ToString(plan.a), plan.b_result, ToString(plan.b),
-                     ToString(plan.epilogue));
+                     ToString(plan.epilogue), moments);
 }
 
 std::string Describe(const AttentionPlan& plan) {

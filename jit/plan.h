@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -28,6 +29,14 @@ struct LoopPlan {
   bool operator==(const LoopPlan&) const = default;
 };
 
+// Of each row of what an epilogue computes and stores: the sum, and the sum of squared distances from the row's mean. Operands are in the
+// epilogue's space; the result lies contiguously along n.
+struct RowMoments {
+  int expr = -1;                                             // of the epilogue, in the accumulator's type
+  Operand result, sums, squares;
+  bool operator==(const RowMoments&) const = default;
+};
+
 // C[b,m,n] = sum over k of A[b,m,k] * B[b,k,n], then the epilogue.
 struct ContractPlan {
   int64_t batch = 1, m = 1, n = 1, k = 1;
@@ -37,6 +46,7 @@ struct ContractPlan {
   int b_result = -1;
   Body epilogue;                                             // space [batch, m, n]; kAccumulator is C; no reductions
   DType accumulator = DType::kF32;
+  std::optional<RowMoments> moments;                         // of what the epilogue stores; in the accumulator's type
   bool operator==(const ContractPlan&) const = default;
 };
 

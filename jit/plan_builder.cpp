@@ -48,8 +48,8 @@ class PlanBuilder {
   ValueId Result(NodeId n) const { return graph_.node(n).outputs[0]; }
 
   void Build(const Cluster& cluster) {
-    for (const std::vector<NodeId>* list : {&cluster.prologue, &cluster.nodes, &cluster.side_sums}) {
-      for (NodeId n : *list) plan_.nodes.push_back(fmt::format("{} {}", graph_.node(n).op->name, graph_.value(Result(n)).name));
+    for (NodeId n : cluster.Members()) {
+      plan_.nodes.push_back(fmt::format("{} {}", graph_.node(n).op->name, graph_.value(Result(n)).name));
     }
     plan_.origin = graph_.node(cluster.anchor != kNone ? cluster.anchor : cluster.nodes[0]).origin;
     switch (cluster.kind) {
@@ -133,7 +133,8 @@ class PlanBuilder {
     plan.m = shape[shape.size() - 2], plan.n = shape.back(), plan.k = a_shape.back();
     plan.batch = Product(Shape(shape.begin(), shape.end() - 2));
     plan.accumulator = ComputeType(Desc(node.outputs[0]).dtype);
-    plan.epilogue = ContractEpilogue(cluster, plan);
+    if (cluster.moments) wanted_.insert(cluster.moments->matrix);
+    plan.epilogue = ContractEpilogue(cluster, &plan);
     plan.b = ContractB(node, &plan);
     plan.a = ContractA(cluster, &plan);
     plan_.flops = 2.0 * plan.batch * plan.m * plan.n * plan.k;
@@ -182,23 +183,35 @@ class PlanBuilder {
     return builder.Take();
   }
 
-  Body ContractEpilogue(const Cluster& cluster, const ContractPlan& plan) {
+  Body ContractEpilogue(const Cluster& cluster, ContractPlan* plan) {
     BodyBuilder::Context context = ContextFor(cluster.nodes);
     context.accumulator = Result(cluster.anchor);
-    BodyBuilder builder({plan.batch, plan.m, plan.n}, std::move(context));
+    BodyBuilder builder({plan->batch, plan->m, plan->n}, std::move(context));
     std::map<NodeId, Layout> maps{{cluster.anchor, builder.Identity()}};
     for (NodeId n : cluster.nodes) {
       if (n != cluster.anchor) {
         if (std::optional<Layout> map = FollowerMap(n, maps)) {
           maps[n] = *map;
         } else {
-          StoreRange(n, plan, maps, &builder);
+          StoreRange(n, *plan, maps, &builder);
           continue;
         }
       }
       if (wanted_.count(Result(n))) builder.AddStore(builder.Read(Result(n), maps[n]), Target(Result(n), maps[n]));
     }
+    if (cluster.moments) plan->moments = MomentsOfRows(*cluster.moments, *plan, &builder);
     return builder.Take();
+  }
+
+  RowMoments MomentsOfRows(const Moments& moments, const ContractPlan& plan, BodyBuilder* builder) {
+    const Layout row(0, {{{plan.batch, plan.m}}, {{plan.m, 1}}, {{plan.n, 0}}});
+    RowMoments result;
+    result.expr = builder->Read(moments.element, builder->Identity());
+    result.result = Target(moments.matrix, builder->Identity());
+    result.sums = Target(Result(moments.sum), row), result.squares = Target(Result(moments.squares), row);
+    const Digits along = Coalesce(result.result.map.dim(2));
+    if (along.size() != 1 || along[0].stride != 1) throw NeedsStorage{moments.matrix};
+    return result;
   }
 
   // [batch, m, n] -> flat index of a node that follows another epilogue node element by element.

@@ -17,6 +17,7 @@ struct Product {
   bool residual = false;                                     // the epilogue reads a tensor of C's shape
   DType dtype = DType::kF32;                                 // of the operands
   int64_t run = 0;                                           // A lies along k in runs of so many; 0: all of it
+  bool moments = false;                                      // of the rows of the result
 };
 
 class ContractBuilder {
@@ -41,6 +42,12 @@ class ContractBuilder {
     result = builder_.Do(Fn::kAdd, result, builder_.Load(DType::kF32, Layout(0, {{{p.batch, 0}}, {{p.m, 0}}, {{p.n, 1}}})));
     if (p.residual) result = builder_.Do(Fn::kAdd, result, builder_.Load(DType::kF32, builder_.Contiguous()));
     out_ = builder_.Store(result, builder_.Contiguous());
+    if (p.moments) {
+      const Layout per_row(0, {{{p.batch, p.m}}, {{p.m, 1}}, {{p.n, 0}}});
+      const Operand to{.arg = out_, .map = builder_.Contiguous()};
+      row_sums_ = builder_.AddArg(DType::kF32, p.batch * p.m, true), row_squares_ = builder_.AddArg(DType::kF32, p.batch * p.m, true);
+      plan_.moments = RowMoments{result, to, {.arg = row_sums_, .map = per_row}, {.arg = row_squares_, .map = per_row}};
+    }
     plan_.epilogue = Take({});
     plan_.batch = p.batch, plan_.m = p.m, plan_.n = p.n, plan_.k = p.k;
   }
@@ -76,6 +83,7 @@ class ContractBuilder {
           for (int64_t p = 0; p < p_.k; ++p) c += A(b, i, p) * B(b, p, j) * Scale(p) * Scale(p);
           expect(got[out_].Get(at), c, p_.prologue, "C " + std::to_string(at));
         }
+        if (p_.moments) CheckMoments(got, b * p_.m + i, what);
       }
     }
   }
@@ -94,10 +102,19 @@ class ContractBuilder {
   double B(int64_t b, int64_t p, int64_t j) const { return At(plan_.b, 0, {b, p, j}); }
   double Scale(int64_t p) const { return p_.prologue ? At(plan_.a, 1, {0, 0, p}) : 1; }
 
+  // Against those of the result in double.
+  void CheckMoments(const std::vector<Memory>& got, int64_t row, const std::string& what) const {
+    double sum = 0, squares = 0, sizes = 0;
+    for (int64_t j = 0; j < p_.n; ++j) sum += got[out_].Get(row * p_.n + j), sizes += std::abs(got[out_].Get(row * p_.n + j));
+    for (int64_t j = 0; j < p_.n; ++j) squares += std::pow(got[out_].Get(row * p_.n + j) - sum / static_cast<double>(p_.n), 2);
+    EXPECT_NEAR(got[row_sums_].Get(row), sum, 1e-6 * sizes) << what << ": row " << row;
+    EXPECT_NEAR(got[row_squares_].Get(row), squares, 1e-5 * squares) << what << ": row " << row;
+  }
+
   Product p_;
   PlanBuilder builder_;
   ContractPlan plan_;
-  int out_ = -1, sums_ = -1;
+  int out_ = -1, sums_ = -1, row_sums_ = -1, row_squares_ = -1;
 };
 
 // The default, some of the tuner's candidates, and blocks so small that every loop runs more than once.
@@ -160,6 +177,10 @@ constexpr Product kProducts[] = {
     {.m = 37, .n = 70, .k = 640, .b_along_k = true, .run = 64},
     {.batch = 2, .m = 70, .n = 33, .k = 1792, .residual = true, .run = 448},
     {.m = 37, .n = 70, .k = 768, .b_along_k = true, .dtype = DType::kBF16, .run = 256},
+    {.m = 37, .n = 733, .k = 65, .moments = true},
+    {.batch = 2, .m = 20, .n = 200, .k = 600, .residual = true, .moments = true},
+    {.batch = 2, .m = 9, .n = 1640, .k = 40, .b_along_k = true, .dtype = DType::kBF16, .moments = true},
+    {.m = 70, .n = 5, .k = 40, .moments = true},
 };
 INSTANTIATE_TEST_SUITE_P(Shapes, ContractOf, ::testing::ValuesIn(kProducts));
 

@@ -88,6 +88,8 @@ constexpr Conv kConvs[] = {
     {"five_taps", "[2, 8, 15, 16]", "[10, 8, 5, 5]", R"({"padding": [2, 2]})"},
     {"channels_last_weights", "[2, 9, 14, 14]", "[12, 3, 3, 9]", R"({"padding": [1, 1]})", "",
      R"({"op": "permute", "inputs": ["w"], "outputs": ["v"], "attrs": {"dims": [0, 3, 1, 2]}}, )"},
+    {"moments", "[2, 8, 14, 15]", "[10, 8, 3, 3]", R"({"padding": [1, 1]})",
+     R"({"op": "batch_norm", "inputs": ["c"], "outputs": ["y"], "attrs": {"training": true}})"},
     {"residual", "[2, 8, 14, 14]", "[8, 8, 3, 3]", R"({"padding": [1, 1]})", R"({"op": "add", "inputs": ["c", "x"], "outputs": ["y"]})"},
 };
 

@@ -1,7 +1,9 @@
 // Products with everything that is fused into them, over odd sizes.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "ops/fragment.h"
 #include "ops/gradient.h"
@@ -74,6 +76,55 @@ TEST(Products, PatchEmbeddingIsOneProduct) {
          {"op": "transpose", "inputs": ["f"], "outputs": ["t"], "attrs": {"dim0": 1, "dim1": 2}})", R"("t")");
   ExpectBoth(graph);
   EXPECT_EQ(Executable::Compile(graph, Options())->report().kernels.size(), 1u);
+}
+
+// The kernels that compute the node, by what they list.
+std::vector<std::string> KernelsOf(const Graph& graph, const Options& options = Options()) {
+  std::vector<std::string> kernels;
+  const std::unique_ptr<Executable> executable = Executable::Compile(graph, options);
+  for (const KernelReport& kernel : executable->report().kernels) kernels.push_back(fmt::format("{}", fmt::join(kernel.nodes, ", ")));
+  return kernels;
+}
+
+Graph ConvolutionAndBatchNorm(const std::string& dtype, const std::string& weight, const std::string& more, const std::string& outputs) {
+  return Read(Input("x", "3,5,17,13", dtype) + "," + Input("w", weight, dtype) + "," + Input("g", "21", dtype) + "," + Input("h", "21", dtype),
+              R"({"op": "conv2d", "inputs": ["x", "w"], "outputs": ["c"]}, )" + more, outputs);
+}
+
+constexpr const char* kBatchNorm = R"({"op": "batch_norm", "inputs": ["c", null, null, "g", "h"], "outputs": ["y"], "attrs": {"training": true}})";
+
+TEST(Moments, AreTakenByTheConvolutionInFrontOfABatchNorm) {
+  for (const char* weight : {"21,5,1,1", "21,5,3,3", "21,5,2,3"}) {
+    for (const std::string dtype : {"f32", "f64", "bf16"}) {
+      const Graph graph = ConvolutionAndBatchNorm(dtype, weight, kBatchNorm, R"("y")");
+      if (dtype != "bf16") ExpectBoth(graph);
+      // The convolution, what merges the images, and the normalisation.
+      const std::vector<std::string> kernels = KernelsOf(graph);
+      ASSERT_EQ(kernels.size(), 3u) << fmt::format("{}", fmt::join(kernels, "\n"));
+      EXPECT_THAT(kernels[0], testing::AllOf(testing::HasSubstr("_contract"), testing::HasSubstr("sum")));
+    }
+  }
+}
+
+// What lies between the two sums is an output: it waits for the first one, so the second is left to the loop that stores it.
+TEST(Moments, AreLeftAloneWhereDistancesAreStored) {
+  ExpectBoth(ConvolutionAndBatchNorm(
+      "f32", "21,5,1,1",
+      R"({"op": "mean", "inputs": ["c"], "outputs": ["m"], "attrs": {"dim": [2, 3], "keepdim": true}}, {"op": "sub", "inputs": ["c", "m"], "outputs": ["d"]},
+         {"op": "mul", "inputs": ["d", "d"], "outputs": ["q"]}, {"op": "sum", "inputs": ["q"], "outputs": ["s"], "attrs": {"dim": [2, 3]}},
+         {"op": "sum", "inputs": ["s"], "outputs": ["y"], "attrs": {"dim": [0]}})",
+      R"("y", "d")"));
+}
+
+// A row that is normalised by its own moments is at hand in the loop that takes them.
+TEST(Moments, OfLayerNormStayInItsLoop) {
+  const Graph graph = Read(Input("x", "40,24") + "," + Input("w", "100,24"),
+                           R"({"op": "linear", "inputs": ["x", "w"], "outputs": ["c"]},
+                              {"op": "layer_norm", "inputs": ["c"], "outputs": ["y"], "attrs": {"normalized_shape": [100]}})", R"("y")");
+  ExpectBoth(graph);
+  const std::vector<std::string> kernels = KernelsOf(graph);
+  ASSERT_EQ(kernels.size(), 2u);
+  EXPECT_THAT(kernels[0], testing::Not(testing::HasSubstr("sum")));
 }
 
 }  // namespace
