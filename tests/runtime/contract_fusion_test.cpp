@@ -106,6 +106,16 @@ TEST(Moments, AreTakenByTheConvolutionInFrontOfABatchNorm) {
   }
 }
 
+TEST(BatchNormOfEvaluation, IsFoldedIntoItsConvolution) {
+  const std::string channels = Input("g", "16") + "," + Input("h", "16") + "," + Input("m", "16") + R"(, {"name": "v", "dtype": "f32", "shape": [16]})";
+  const Graph graph = Read(Input("x", "2,8,20,20") + "," + Input("w", "16,8,3,3") + "," + Input("r", "2,16,20,20") + "," + channels,
+      R"({"op": "conv2d", "inputs": ["x", "w"], "outputs": ["c"], "attrs": {"padding": [1, 1]}}, {"op": "mul", "inputs": ["v", "v"], "outputs": ["u"]},
+         {"op": "batch_norm", "inputs": ["c", "m", "u", "g", "h"], "outputs": ["n"], "attrs": {"training": false}},
+         {"op": "add", "inputs": ["n", "r"], "outputs": ["s"]}, {"op": "relu", "inputs": ["s"], "outputs": ["y"]})", R"("y")");
+  ExpectBoth(graph);
+  EXPECT_EQ(KernelsOf(graph).size(), 1u);
+}
+
 // What lies between the two sums is an output: it waits for the first one, so the second is left to the loop that stores it.
 TEST(Moments, AreLeftAloneWhereDistancesAreStored) {
   ExpectBoth(ConvolutionAndBatchNorm(
