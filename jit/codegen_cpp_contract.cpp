@@ -15,7 +15,7 @@ namespace {
 
 using Pack = ContractSchedule::Pack;
 
-// The kernel: a phase that packs what is packed as a whole, the tiles, and with k_split a phase that adds the partial sums.
+// The kernel: a phase that packs what is packed as a whole, the tiles, with k_split a phase that adds the partial sums, and one that merges moments.
 // A task of the tiles phase owns mc rows and nc columns (all columns when it packs A itself) of one batch, over one part of k. Panels
 // of A that tasks pack are packed kc steps at a time, so that they stay in the cache.
 class ContractGenerator {
@@ -86,14 +86,16 @@ class ContractGenerator {
   int64_t panel() const { return static_cast<int64_t>(schedule_.nv) * lanes_; }
   int64_t bytes(int64_t elements) const { return RoundUp(elements * SizeOf(contract_.accumulator), 64); }
   int64_t BlockColumns() const { return std::min(schedule_.nc, columns_); }
-  // The tiles of a row are finished together; for moments, as many as leave the L1 cache to the operands, but longer pieces have fewer sums across a vector.
+  // The columns that the epilogue finishes together, where it takes whole rows of tiles. For moments so few that the L1 cache keeps the operands as well.
   int64_t StripColumns() const {
-    const int64_t fitting = kStripBytes / (schedule_.mr * panel() * SizeOf(contract_.accumulator)), panels = Ceil(BlockColumns(), panel());
-    return contract_.moments && panels > fitting ? Ceil(panels, Ceil(panels, std::max<int64_t>(fitting, 1))) * panel() : BlockColumns();
+    if (!contract_.moments || k_parts_ > 1) return BlockColumns();
+    const int64_t panel_bytes = schedule_.mr * panel() * SizeOf(contract_.accumulator), panels = Ceil(BlockColumns(), panel());
+    const int64_t strips = Ceil(panels, std::max<int64_t>(kStripBytes / panel_bytes, 1));
+    return strips == 1 ? BlockColumns() : Ceil(panels, strips) * panel();
   }
   ContractMoments::Parts MomentsParts() const {
     if (along_rows_) return {};
-    return k_parts_ > 1 ? ContractMoments::Parts{n_, n_} : ContractMoments::Parts{BlockColumns(), StripColumns()};
+    return k_parts_ > 1 ? ContractMoments::Parts{n_, kCombinedColumns} : ContractMoments::Parts{BlockColumns(), StripColumns()};
   }
 
   // Arguments behind the plan's own; scratch offsets in bytes.
@@ -123,7 +125,8 @@ class ContractGenerator {
   }
 
   static constexpr int64_t kCombinedRows = 16;               // of C that one task of the combine phase finishes
-  static constexpr int64_t kStripBytes = 5 << 10;
+  static constexpr int64_t kCombinedColumns = 512;           // a part of its moments
+  static constexpr int64_t kStripBytes = 5 << 10;            // measured on a Zen 4, 1 to 16 KB
   static constexpr int64_t kFetchSteps = 48;                 // of k: shorter products are over before memory answers
   // Rows of A that one task of the pack phase copies. Windows are read in long runs across the rows.
   int64_t PackRows() const { return a_.windows() ? 256 : 64; }
@@ -257,8 +260,8 @@ class ContractGenerator {
     out_.Close();
   }
 
-  // Columns [from, to) of the rows at hand. Where other tensors are read, the tiles of a row are finished together: memory is read and
-  // written in longer pieces.
+  // Columns [from, to) of the rows at hand. Where other tensors are read, the tiles of a row are finished together, as memory is read and
+  // written in longer pieces, and where moments are taken, as sums across a vector are few.
   void WriteEpilogueCall(std::string_view from, std::string_view to, std::string_view strip) {
     if (where_c_ == C::kPartial || along_rows_) return;
     out_.Line("if (k1 == k_end) epilogue(args, b, m, rows, {}, {}, {});", from, to, CPointer(from, strip));
@@ -350,7 +353,13 @@ class ContractGenerator {
     out_.Line("for (long part = 1; part < {}; ++part) sum += load(partial + part * {} + i);", k_parts_, part);
     out_.Line("store(c + i, sum);");
     out_.Close();
-    out_.Line("epilogue(args, b, m0, m1 - m0, 0, {}, c);", n_);
+    if (contract_.moments) {
+      out_.Open("for (long n0 = 0; n0 < {}; n0 += {})", n_, kCombinedColumns);
+      out_.Line("epilogue(args, b, m0, m1 - m0, n0, n0 + {0} < {1} ? n0 + {0} : {1}, c + n0);", kCombinedColumns, n_);
+      out_.Close();
+    } else {
+      out_.Line("epilogue(args, b, m0, m1 - m0, 0, {}, c);", n_);
+    }
     for (int depth = 0; depth < 2; ++depth) out_.Close();
     source->phases.push_back({"combine", contract_.batch * chunks});
   }

@@ -94,7 +94,7 @@ class WinogradGenerator {
 
   // The taps of a channel lie side by side, in whatever order.
   bool TapsAreTogether() const {
-    const auto [near, far] = std::minmax(std::abs(form_.tap_y), std::abs(form_.tap_x));
+    const auto [near, far] = std::minmax({std::abs(form_.tap_y), std::abs(form_.tap_x)});
     const int last = form_.taps - 1;
     return near == 1 && far == form_.taps && std::min({TapAt(0, 0), TapAt(0, last), TapAt(last, 0), TapAt(last, last)}) == 0;
   }

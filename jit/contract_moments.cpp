@@ -50,7 +50,8 @@ void ContractMoments::BeginPart(LoopWriter* loops, BodyEmitter* emitter) {
   for (size_t e = 0; e < contract_.epilogue.exprs.size(); ++e) {
     if (contract_.epilogue.exprs[e].kind == Expr::Kind::kAccumulator) emitter->Bind(static_cast<int>(e), "*c", false);
   }
-  out_->Line("const {} first = {};", type_, AsStored(emitter->Scalar(expr)));
+  out_->Line("const {} column = {};", type_, AsStored(emitter->Scalar(expr)));
+  out_->Line("const {} first = column - column == 0 ? column : 0;", type_);  // of infinities nothing is subtracted
   emitter->Pop();
   DeclareSums();
   loops->SetAfter(kChains, [this, emitter, expr](int chain, const std::string& live) {

@@ -14,7 +14,7 @@ namespace athanor {
 // Writes how a contraction takes the moments of its rows (ContractPlan::moments): the epilogue those of the columns that it stores, and a phase merges these
 // parts; or, for schedules whose epilogue sees a row in short pieces, that phase reads the rows again, for the mean and then for the distances from
 // it. A part is summed once, with its first element subtracted, which errs by at most its length times the rounding of a sum of squares (and
-// hardly where that element is none apart); parts are merged by their means. Both are from Chan, Golub and LeVeque, "Algorithms for computing the
+// by little more than that rounding where the element is like the others); parts are merged by their means. Both are from Chan, Golub and LeVeque, "Algorithms for computing the
 // sample variance" (1983).
 class ContractMoments {
  public:

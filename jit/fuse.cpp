@@ -333,7 +333,7 @@ class Fuser {
     }
   }
 
-  // Whether what becomes of a statistic of rows meets other rows' before it meets elements. Otherwise a loop over rows has both at hand.
+  // Whether nothing that is computed of a statistic of rows meets elements before it meets other rows'. Otherwise a loop over rows has both at hand.
   bool IsMerged(NodeId n, int64_t rows) const {
     return std::all_of(readers_[Result(n)].begin(), readers_[Result(n)].end(), [&](NodeId r) {
       return Kind(r) == OpKind::kReduce || (Kind(r) == OpKind::kPointwise && Elements(Result(r)) == rows && IsMerged(r, rows));
@@ -351,7 +351,9 @@ class Fuser {
     if (contract.kind != Cluster::Kind::kContract || contract.moments || !IsResultInOrder(producer, cluster)) return;
     const TensorDesc& result = graph_.desc(Result(contract.anchor));
     if (result.shape.back() != moments->columns || result.elements() != moments->rows * moments->columns) return;
-    if (graph_.desc(moments->element).dtype != ComputeType(result.dtype) || moments->columns < 2) return;
+    // In the type of the sums; what is rounded when it is stored is rounded for them in f32 only.
+    const DType dtype = graph_.desc(moments->element).dtype, stored = graph_.desc(moments->matrix).dtype;
+    if (dtype != ComputeType(result.dtype) || dtype != ComputeType(stored) || moments->columns < 2) return;
     const std::vector<NodeId>& between = moments->between;
     if (std::any_of(between.begin(), between.end(), [&](NodeId n) { return !IsInlinable(n) || NeedsMemory(n); })) return;
     carried_.insert(between.begin(), between.end());

@@ -210,7 +210,7 @@ class PlanBuilder {
     result.result = Target(moments.matrix, builder->Identity());
     result.sums = Target(Result(moments.sum), row), result.squares = Target(Result(moments.squares), row);
     const Digits along = Coalesce(result.result.map.dim(2));
-    if (along.size() != 1 || along[0].stride != 1) throw NeedsStorage{moments.matrix};
+    if (along.size() != 1 || along[0].stride != 1) throw NeedsStorage{Result(moments.squares)};  // by another kernel
     return result;
   }
 

@@ -53,7 +53,7 @@ void Initialize() {
     LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86AsmParser();
     // Loop strength reduction takes a fifth of the code generator's time, and finds no more than Passes() does. It has no other switch; this one is for
-    // all who share the libLLVM.
+    // all who share the libLLVM, from the first compile on.
     llvm::cl::Option* const off = llvm::cl::getRegisteredOptions().lookup("disable-lsr");
     ATHANOR_CHECK(off != nullptr);
     static_cast<llvm::cl::opt<bool>*>(off)->setValue(true);

@@ -45,7 +45,8 @@ static __attribute__((noinline)) void epilogue(char* const* args, long b, long m
   float* const a3 = (float*)args[3];
   float* const a4 = (float*)args[4];
   for (long m = m0; m < m0 + rows; ++m, c += 256) {
-    const float first = *c;
+    const float column = *c;
+    const float first = column - column == 0 ? column : 0;
     vf32 sums[4] = {}, squares[4] = {};
     {
       long i2 = n0;

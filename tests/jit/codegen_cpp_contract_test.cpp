@@ -181,6 +181,7 @@ constexpr Product kProducts[] = {
     {.batch = 2, .m = 20, .n = 200, .k = 600, .residual = true, .moments = true},
     {.batch = 2, .m = 9, .n = 1640, .k = 40, .b_along_k = true, .dtype = DType::kBF16, .moments = true},
     {.m = 70, .n = 5, .k = 40, .moments = true},
+    {.m = 4, .n = 3000, .k = 600, .moments = true},
 };
 INSTANTIATE_TEST_SUITE_P(Shapes, ContractOf, ::testing::ValuesIn(kProducts));
 

@@ -106,6 +106,23 @@ TEST(Moments, AreTakenByTheConvolutionInFrontOfABatchNorm) {
   }
 }
 
+// Other types and orders in memory: the moments are taken by a loop, or rounded as the result is.
+TEST(Moments, OfResultsThatAreStoredOtherwise) {
+  ExpectBoth(ConvolutionAndBatchNorm("f64", "21,5,1,1",
+                                     R"({"op": "cast", "inputs": ["c"], "outputs": ["d"], "attrs": {"dtype": "f32"}},
+                                        {"op": "cast", "inputs": ["d"], "outputs": ["e"], "attrs": {"dtype": "f64"}},
+                                        {"op": "batch_norm", "inputs": ["e", null, null, "g", "h"], "outputs": ["y"], "attrs": {"training": true}})",
+                                     R"("y")"));
+  ExpectBoth(ConvolutionAndBatchNorm("f32", "21,5,1,1", std::string(kBatchNorm) + R"(, {"op": "permute", "inputs": ["c"], "outputs": ["p"], "attrs": {"dims": [0, 2, 3, 1]}},
+                                        {"op": "contiguous", "inputs": ["p"], "outputs": ["z"]})", R"("y", "z")"));
+  const Graph halves = ConvolutionAndBatchNorm("f64", "21,5,1,1",
+                                               R"({"op": "cast", "inputs": ["c"], "outputs": ["d"], "attrs": {"dtype": "bf16"}},
+                                                  {"op": "cast", "inputs": ["d"], "outputs": ["e"], "attrs": {"dtype": "f64"}},
+                                                  {"op": "batch_norm", "inputs": ["e", null, null, "g", "h"], "outputs": ["y"], "attrs": {"training": true}})",
+                                               R"("y")");
+  EXPECT_GE(KernelsOf(halves).size(), 3u);                   // it compiles
+}
+
 TEST(BatchNormOfEvaluation, IsFoldedIntoItsConvolution) {
   const std::string channels = Input("g", "16") + "," + Input("h", "16") + "," + Input("m", "16") + R"(, {"name": "v", "dtype": "f32", "shape": [16]})";
   const Graph graph = Read(Input("x", "2,8,20,20") + "," + Input("w", "16,8,3,3") + "," + Input("r", "2,16,20,20") + "," + channels,
