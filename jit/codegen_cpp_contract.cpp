@@ -93,8 +93,7 @@ class ContractGenerator {
     const int64_t strips = Ceil(panels, std::max<int64_t>(kStripBytes / panel_bytes, 1));
     return strips == 1 ? BlockColumns() : Ceil(panels, strips) * panel();
   }
-  ContractMoments::Parts MomentsParts() const {
-    if (along_rows_) return {};
+  ContractMoments::Parts MomentsParts() const {              // of results along n: StoresAlongRows has none
     return k_parts_ > 1 ? ContractMoments::Parts{n_, kCombinedColumns} : ContractMoments::Parts{BlockColumns(), StripColumns()};
   }
 
