@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 
 #include "jit/codegen_cpp.h"
 #include "jit/contract_epilogue.h"
@@ -43,8 +44,11 @@ class ContractGenerator {
     columns_ = schedule.pack_a == Pack::kTask ? n_ : std::min(schedule.nc, n_);
     row_tasks_ = Ceil(m_, schedule.mc);
     column_tasks_ = Ceil(n_, columns_);
+    output_ = OutputOfTiles(plan, lanes_);
     if (k_parts_ > 1) {
       where_c_ = C::kPartial, c_row_ = RoundUp(n_, lanes_);
+    } else if (output_ != nullptr) {
+      where_c_ = C::kOutput, c_row_ = FirstStride(output_->map.dim(1));
     } else if (k_part_ > kc_ || along_rows_) {
       where_c_ = C::kBlock, c_row_ = RoundUp(columns_, lanes_);
     } else {
@@ -62,7 +66,7 @@ class ContractGenerator {
     PlaceTemporaries(&source);
     ContractMoments moments(plan_, MomentsParts(), &prelude_, &out_);
     moments.PlaceParts(&source);
-    WriteContractEpilogue(plan_, c_row_, &moments, &prelude_, &out_);
+    if (where_c_ != C::kOutput) WriteContractEpilogue(plan_, Blocks(), &moments, &prelude_, &out_);
     WritePackers(&source);
     WriteTiles(&source);
     if (k_parts_ > 1) WriteCombine(&source);
@@ -72,7 +76,7 @@ class ContractGenerator {
   }
 
  private:
-  enum class C { kStrip, kBlock, kPartial };                  // where tiles are accumulated
+  enum class C { kStrip, kBlock, kPartial, kOutput };         // where tiles are accumulated
 
   // Steps of k in a packed block.
   int64_t Depth(Pack pack) const { return pack == Pack::kTask ? std::clamp<int64_t>(contract_.k, 1, schedule_.kc) : contract_.k; }
@@ -80,6 +84,8 @@ class ContractGenerator {
   // k in elements of packed operands, of which one is two steps where they are pairs: as a number, and as C++ text.
   int64_t Steps(int64_t k) const { return pairs_ ? Ceil(k, 2) : k; }
   std::string StepsText(const std::string& k) const { return pairs_ ? fmt::format("{} / 2", k) : k; }
+  // Of which all bounds of blocks of k are multiples.
+  int64_t StepMultiple() const { return std::gcd(k_, std::gcd(k_parts_ > 1 ? k_part_ : 0, kc_ < k_part_ ? kc_ : 0)); }
   // One A for the whole batch is packed once.
   int64_t ABatch() const { return a_.same_for_batch() ? 1 : contract_.batch; }
   std::string ABatchIndex() const { return a_.same_for_batch() ? "0" : "b"; }
@@ -92,6 +98,10 @@ class ContractGenerator {
     const int64_t panel_bytes = schedule_.mr * panel() * SizeOf(contract_.accumulator), panels = Ceil(BlockColumns(), panel());
     const int64_t strips = Ceil(panels, std::max<int64_t>(kStripBytes / panel_bytes, 1));
     return strips == 1 ? BlockColumns() : Ceil(panels, strips) * panel();
+  }
+  EpilogueBlocks Blocks() const {
+    const int64_t rows = k_parts_ > 1 ? kCombinedRows : along_rows_ ? schedule_.mc : schedule_.mr;
+    return {c_row_, std::gcd(rows, m_), std::min(rows, m_), n_ % lanes_ == 0};
   }
   ContractMoments::Parts MomentsParts() const {              // of results along n: StoresAlongRows has none
     return k_parts_ > 1 ? ContractMoments::Parts{n_, kCombinedColumns} : ContractMoments::Parts{BlockColumns(), StripColumns()};
@@ -118,7 +128,8 @@ class ContractGenerator {
     scratch_b_ = place(schedule_.pack_b == Pack::kTask ? packer_.PackedColumns(BlockColumns()) : 0);
     scratch_c_ = place(where_c_ == C::kBlock   ? std::min(schedule_.mc, m_) * c_row_ + panel()
                        : where_c_ == C::kStrip ? schedule_.mr * c_row_
-                                               : kCombinedRows * c_row_);
+                       : where_c_ == C::kPartial ? kCombinedRows * c_row_
+                                                 : 0);
     scratch_sums_ = place(packer_.SumElements(schedule_.pack_a == Pack::kTask ? schedule_.mc : PackRows()));
     source->scratch_bytes = scratch;
   }
@@ -134,7 +145,7 @@ class ContractGenerator {
   void WritePackers(KernelSource* source) {
     const bool a_phase = schedule_.pack_a == Pack::kPhase, b_phase = schedule_.pack_b == Pack::kPhase;
     if (schedule_.pack_a != Pack::kNone) packer_.WritePackA();
-    if (schedule_.pack_b != Pack::kNone) packer_.WritePackB();
+    if (schedule_.pack_b != Pack::kNone) packer_.WritePackB(StepMultiple());
     if (!a_phase && !b_phase) return;
     // B along its contiguous direction: some rows, or two panels of columns.
     const int64_t b_steps = packer_.b_by_rows() ? RoundUp(std::max<int64_t>(1, kPackElements / n_), 2) : std::max<int64_t>(1, k_);
@@ -204,23 +215,33 @@ class ContractGenerator {
     if (schedule_.pack_b == Pack::kTask) out_.Line("long packed = -1;");
     out_.Open("for (long task = begin; task < end; ++task)");
     out_.Line("const long block = task / {};", row_tasks_);
-    out_.Line("const long m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", row_tasks_, schedule_.mc, m_);
-    out_.Line("const long c0 = block % {0} * {1}, c1 = c0 + {1} < {2} ? c0 + {1} : {2};", column_tasks_, columns_, n_);
-    out_.Line("const long b = block / {0} % {1}, part = block / {2};", column_tasks_, contract_.batch, column_tasks_ * contract_.batch);
-    out_.Line("const long k_begin = part * {0}, k_end = k_begin + {0} < {1} ? k_begin + {0} : {1};", k_part_, k_);
+    WriteRange("m0", "m1", row_tasks_ == 1 ? "" : fmt::format("task % {}", row_tasks_), schedule_.mc, m_);
+    WriteRange("c0", "c1", column_tasks_ == 1 ? "" : fmt::format("block % {}", column_tasks_), columns_, n_);
+    const int64_t blocks = column_tasks_ * contract_.batch;
+    out_.Line("const long b = {};", contract_.batch == 1 ? "0" : fmt::format("block / {} % {}", column_tasks_, contract_.batch));
+    if (k_parts_ > 1) out_.Line("const long part = block / {};", blocks);
+    WriteRange("k_begin", "k_end", k_parts_ == 1 ? "" : "part", k_part_, k_);
     const auto pack_a = [&](std::string_view from, std::string_view to) {
       out_.Line("pack_a(args, b, m0, m1, {}, {}, ({}*)(scratch + {}), ({}*)(scratch + {}));", from, to, packed_, scratch_a_, type_, scratch_sums_);
     };
     if (schedule_.pack_a == Pack::kTask && !PacksAByParts()) pack_a("0", std::to_string(k_));
-    // With k = 0 the loop runs once, so that the epilogue sees zeros.
-    out_.Open("for (long k0 = k_begin; k0 == k_begin || k0 < k_end; k0 += {})", kc_);
-    out_.Line("const long k1 = k0 + {0} < k_end ? k0 + {0} : k_end;", kc_);
+    const bool k_blocks = kc_ < k_part_, column_blocks = BlockColumns() < columns_;
+    if (k_blocks) {
+      out_.Open("for (long k0 = k_begin; k0 < k_end; k0 += {})", kc_);
+      out_.Line("const long k1 = k0 + {0} < k_end ? k0 + {0} : k_end;", kc_);
+    } else {
+      out_.Line("const long k0 = k_begin, k1 = k_end;");
+    }
     if (PacksAByParts()) pack_a("k0", "k1");
-    out_.Open("for (long n0 = c0; n0 < c1; n0 += {})", BlockColumns());
-    out_.Line("const long n1 = n0 + {0} < c1 ? n0 + {0} : c1;", BlockColumns());
+    if (column_blocks) {
+      out_.Open("for (long n0 = c0; n0 < c1; n0 += {})", BlockColumns());
+      out_.Line("const long n1 = n0 + {0} < c1 ? n0 + {0} : c1;", BlockColumns());
+    } else {
+      out_.Line("const long n0 = c0, n1 = c1;");
+    }
     WritePackTaskB();
     out_.Open("for (long m = m0; m < m1; m += {})", schedule_.mr);
-    out_.Line("const long rows = m + {0} < m1 ? {0} : m1 - m;", schedule_.mr);
+    out_.Line("const long rows = {};", row_tails ? fmt::format("m + {0} < m1 ? {0} : m1 - m", schedule_.mr) : std::to_string(schedule_.mr));
     out_.Line("const {}* a = {};", packed_, APointer());
     const bool strips = StripColumns() < BlockColumns();
     if (strips) {
@@ -232,19 +253,27 @@ class ContractGenerator {
     WriteFetchA();
     out_.Line("const {}* bp = {};", packed_, BPointer());
     out_.Line("{}* c = {};", type_, CPointer("n", first));
-    if (fetches_c) out_.Line("{}fetch_c(args, b, m, m + rows, n);", where_c_ == C::kStrip ? "" : "if (k1 == k_end) ");
+    if (fetches_c) out_.Line("{}fetch_c(args, b, m, m + rows, n);", kc_ < k_part_ ? "if (k1 == k_end) " : "");
     WriteTileCall(row_tails, column_tails, whole_rows, whole_columns);
     if (!by_strips_) WriteEpilogueCall("n", fmt::format("n + {0} < {1} ? n + {0} : {1}", panel(), n_), first);
     out_.Close();
     if (by_strips_) WriteEpilogueCall(first, last, first);
     if (strips) out_.Close();
-    for (int depth = 0; depth < 3; ++depth) out_.Close();
+    out_.Close();
+    if (column_blocks) out_.Close();
+    if (k_blocks) out_.Close();
     if (where_c_ == C::kBlock && along_rows_) {
       out_.Line("epilogue(args, b, m0, m1 - m0, c0, c1, ({}*)(scratch + {}));", type_, scratch_c_);
     }
     for (int depth = 0; depth < 2; ++depth) out_.Close();
     out_.Blank();
     source->phases.push_back({"tiles", tasks});
+  }
+
+  // The part `index` of [0, size) in parts of `step`; all of it where `index` is empty.
+  void WriteRange(std::string_view first, std::string_view last, std::string_view index, int64_t step, int64_t size) {
+    if (index.empty()) return out_.Line("const long {} = 0, {} = {};", first, last, size);
+    out_.Line("const long {0} = {2} * {3}, {1} = {0} + {3} < {4} ? {0} + {3} : {4};", first, last, index, step, size);
   }
 
   // Rows of A that lie along k: each tile asks for its share of the next rows. Hardware does better on longer ones.
@@ -262,8 +291,8 @@ class ContractGenerator {
   // Columns [from, to) of the rows at hand. Where other tensors are read, the tiles of a row are finished together, as memory is read and
   // written in longer pieces, and where moments are taken, as sums across a vector are few.
   void WriteEpilogueCall(std::string_view from, std::string_view to, std::string_view strip) {
-    if (where_c_ == C::kPartial || along_rows_) return;
-    out_.Line("if (k1 == k_end) epilogue(args, b, m, rows, {}, {}, {});", from, to, CPointer(from, strip));
+    if (where_c_ == C::kPartial || where_c_ == C::kOutput || along_rows_) return;
+    out_.Line("{}epilogue(args, b, m, rows, {}, {}, {});", kc_ < k_part_ ? "if (k1 == k_end) " : "", from, to, CPointer(from, strip));
   }
 
   void WritePackTaskB() {
@@ -310,19 +339,27 @@ class ContractGenerator {
   }
 
   // Where column `n` of a strip that begins at column `strip` lies.
-  std::string CPointer(std::string_view n, std::string_view strip) const {
+  std::string CPointer(std::string_view n, std::string_view strip) {
     switch (where_c_) {
       case C::kStrip: return fmt::format("({}*)(scratch + {}){}", type_, scratch_c_, by_strips_ ? fmt::format(" + ({} - {})", n, strip) : "");
       case C::kBlock: return fmt::format("({}*)(scratch + {}) + (m - m0) * {} + ({} - c0)", type_, scratch_c_, c_row_, n);
       case C::kPartial:
         return fmt::format("({}*)args[{}] + ((part * {} + b) * {} + m) * {} + {}", type_, partial_, contract_.batch, m_, c_row_, n);
+      case C::kOutput: {
+        BodyEmitter emitter(contract_.epilogue, plan_.args, &prelude_, &out_);
+        emitter.SetIndex(0, "b");
+        emitter.SetIndex(1, "m");
+        emitter.SetIndex(2, std::string(n));
+        return emitter.Pointer(*output_);
+      }
     }
     return "";
   }
 
   void WriteTileCall(bool row_tails, bool column_tails, bool whole_rows, bool whole_columns) {
     auto call = [&](bool row_tail, bool column_tail) {
-      return fmt::format("{}(a, bp, c, {}, k0 == k_begin);", TileKernel(row_tail, column_tail).name, pairs_ ? "(k1 - k0 + 1) / 2" : "k1 - k0");
+      return fmt::format("{}(a, bp, c, {}, {});", TileKernel(row_tail, column_tail).name, pairs_ ? "(k1 - k0 + 1) / 2" : "k1 - k0",
+                         kc_ < k_part_ ? "k0 == k_begin" : "1");
     };
     auto columns = [&](bool row_tail) {
       if (!column_tails) return call(row_tail, false);
@@ -376,6 +413,7 @@ class ContractGenerator {
   ContractPacker packer_;
   int64_t m_, n_, k_;
   int64_t k_part_, k_parts_, kc_, columns_, row_tasks_, column_tasks_;
+  const Operand* output_;                                    // that the micro-kernels write to, or null
   C where_c_;
   int64_t c_row_;
   int packed_a_ = -1, packed_b_ = -1, partial_ = -1;         // args

@@ -42,7 +42,7 @@ class WinogradGenerator {
   KernelSource Generate() {
     KernelSource source;
     ContractMoments moments(plan_, {}, &prelude_, &out_);
-    WriteContractEpilogue(plan_, schedule_.tile * pixel_row_, &moments, &prelude_, &out_);
+    WriteContractEpilogue(plan_, {.c_row = schedule_.tile * pixel_row_}, &moments, &prelude_, &out_);
     WriteTransformWeights();
     writer_.WriteData(transforms_.data, block_, data_row_, data_point_);
     by_task() ? WriteWindowsPhase(&source) : WriteWeightsPhase(&source);

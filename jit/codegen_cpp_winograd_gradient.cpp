@@ -1,3 +1,5 @@
+#include <numeric>
+
 #include "jit/body_emitter.h"
 #include "jit/codegen_cpp.h"
 #include "jit/contract_epilogue.h"
@@ -42,7 +44,8 @@ class WinogradGradientGenerator {
     for (const char* helper : {"load", "store"}) prelude_.Use(helper, DType::kF32);
     prelude_.Use("interleave");
     ContractMoments moments(plan_, {}, &prelude_, &out_);
-    WriteContractEpilogue(plan_, row_, &moments, &prelude_, &out_);
+    const int64_t rows = (parts_ > 1 ? 1 : schedule_.mc) * taps_;
+    WriteContractEpilogue(plan_, {row_, std::gcd(rows, contract_.m), rows, form_.out_channels % lanes_ == 0}, &moments, &prelude_, &out_);
     WriteGradients(&source);
     writer_.WriteData(transforms_.data, schedule_.kc, data_row_, data_point_);
     WriteOutput();

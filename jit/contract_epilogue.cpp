@@ -9,8 +9,8 @@ namespace {
 
 class EpilogueWriter {
  public:
-  EpilogueWriter(const KernelPlan& plan, int64_t c_row, ContractMoments* moments, Prelude* prelude, SourceWriter* out)
-      : plan_(plan), contract_(std::get<ContractPlan>(plan.detail)), c_row_(c_row), moments_(moments), lanes_(prelude->lanes()), type_(ScalarType(contract_.accumulator)),
+  EpilogueWriter(const KernelPlan& plan, const EpilogueBlocks& blocks, ContractMoments* moments, Prelude* prelude, SourceWriter* out)
+      : plan_(plan), contract_(std::get<ContractPlan>(plan.detail)), blocks_(blocks), moments_(moments), lanes_(prelude->lanes()), type_(ScalarType(contract_.accumulator)),
         prelude_(prelude), out_(out) {}
 
   void WriteRows() {
@@ -22,7 +22,7 @@ class EpilogueWriter {
     prelude_->Use("load", contract_.accumulator);
     emitter.SetIndex(0, "b");
     loops.HoistStores();
-    out_->Open("for (long m = m0; m < m0 + rows; ++m, c += {})", c_row_);
+    out_->Open("for (long m = m0; m < m0 + rows; ++m, c += {})", blocks_.c_row);
     emitter.Push();
     emitter.SetIndex(1, "m");
     loops.HoistStores();
@@ -37,6 +37,7 @@ class EpilogueWriter {
         emitter.Bind(static_cast<int>(e), "product", contract_.n > 1);
       }
     });
+    loops.SetWhole(blocks_.whole_columns);
     if (moments_->by_parts()) moments_->BeginPart(&loops, &emitter);
     loops.VectorLoop(2, "n0", "n1");
     if (moments_->by_parts()) moments_->EndPart();
@@ -57,14 +58,15 @@ class EpilogueWriter {
     emitter.SetIndex(0, "b");
     loops.HoistStores();
     out_->Open("for (long n = n0; n < n1; n += {})", lanes_);
-    out_->Line("const long columns = n1 - n < {0} ? n1 - n : {0};", lanes_);
+    if (!blocks_.whole_columns) out_->Line("const long columns = n1 - n < {0} ? n1 - n : {0};", lanes_);
     out_->Line("long m = m0;");
     for (bool tail : {false, true}) {
+      if (tail ? blocks_.row_multiple % lanes_ == 0 : blocks_.most_rows < lanes_) continue;
       out_->Open(fmt::runtime(tail ? "if (m < m0 + rows)" : "for (; m + {0} <= m0 + rows; m += {0})"), lanes_);
       out_->Line("{} r[{}]{};", VectorType(dtype), lanes_, tail ? " = {}" : "");
-      out_->Line("for (long i = 0; i < {}; ++i) r[i] = load(c + (m - m0 + i) * {} + (n - n0));", tail ? "m0 + rows - m" : std::to_string(lanes_), c_row_);
+      out_->Line("for (long i = 0; i < {}; ++i) r[i] = load(c + (m - m0 + i) * {} + (n - n0));", tail ? "m0 + rows - m" : std::to_string(lanes_), blocks_.c_row);
       out_->Line("transpose(r);");
-      out_->Open("for (long i = 0; i < columns; ++i)");
+      out_->Open("for (long i = 0; i < {}; ++i)", blocks_.whole_columns ? std::to_string(lanes_) : "columns");
       emitter.Push();
       emitter.SetIndex(2, "(n + i)");
       emitter.SetVector(1, "m", lanes_, tail ? "(m0 + rows - m)" : "");
@@ -84,7 +86,7 @@ class EpilogueWriter {
  private:
   const KernelPlan& plan_;
   const ContractPlan& contract_;
-  int64_t c_row_;
+  const EpilogueBlocks& blocks_;
   ContractMoments* moments_;
   int lanes_;
   std::string_view type_;
@@ -94,8 +96,20 @@ class EpilogueWriter {
 
 }  // namespace
 
-void WriteContractEpilogue(const KernelPlan& plan, int64_t c_row, ContractMoments* moments, Prelude* prelude, SourceWriter* out) {
-  EpilogueWriter writer(plan, c_row, moments, prelude, out);
+const Operand* OutputOfTiles(const KernelPlan& plan, int lanes) {
+  const auto& contract = std::get<ContractPlan>(plan.detail);
+  const Body& body = contract.epilogue;
+  if (body.stores.size() != 1 || body.stores[0].end >= 0 || contract.moments) return nullptr;
+  const Operand& to = body.stores[0].operand;
+  const Expr& stored = body.exprs[body.stores[0].expr];
+  if (stored.kind != Expr::Kind::kAccumulator || plan.args[to.arg].dtype != contract.accumulator) return nullptr;
+  const Digits row = Coalesce(to.map.dim(1)), column = Coalesce(to.map.dim(2));
+  const bool plain = to.row < 0 && to.bounds.empty() && to.pieces.empty() && row.size() <= 1 && column.size() == 1 && column[0].stride == 1;
+  return plain && contract.n % lanes == 0 ? &to : nullptr;
+}
+
+void WriteContractEpilogue(const KernelPlan& plan, const EpilogueBlocks& blocks, ContractMoments* moments, Prelude* prelude, SourceWriter* out) {
+  EpilogueWriter writer(plan, blocks, moments, prelude, out);
   StoresAlongRows(std::get<ContractPlan>(plan.detail)) ? writer.WriteTransposed() : writer.WriteRows();
 }
 

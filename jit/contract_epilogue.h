@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <limits>
+
 #include "jit/contract_moments.h"
 #include "jit/plan.h"
 #include "jit/prelude.h"
@@ -7,10 +10,20 @@
 
 namespace athanor {
 
+// The output that micro-kernels may write their tiles to, as it holds nothing but the results, in rows of whole vectors with one stride; else null.
+const Operand* OutputOfTiles(const KernelPlan& plan, int lanes);
+
+// The blocks of C that an epilogue is called for: elements from row to row, what m0 and `rows` are multiples of and the most rows, and whether n0
+// and n1 are multiples of the lanes.
+struct EpilogueBlocks {
+  int64_t c_row = 0, row_multiple = 1, most_rows = std::numeric_limits<int64_t>::max();
+  bool whole_columns = false;
+};
+
 // Writes the function that finishes a block of a contraction's results and stores it,
 //   epilogue(args, b, m0, rows, n0, n1, c)
 // rows [m0, m0 + rows) and columns [n0, n1) of batch b, `c` where the first of them lies and `c_row` elements from row to row. Where results
 // lie contiguously along m (StoresAlongRows), squares of C are transposed in registers. Where `moments` are taken by parts, [n0, n1) is a part.
-void WriteContractEpilogue(const KernelPlan& plan, int64_t c_row, ContractMoments* moments, Prelude* prelude, SourceWriter* out);
+void WriteContractEpilogue(const KernelPlan& plan, const EpilogueBlocks& blocks, ContractMoments* moments, Prelude* prelude, SourceWriter* out);
 
 }  // namespace athanor

@@ -103,6 +103,7 @@ void ContractPacker::WritePanels() {
   if (sums.empty()) return;
   out_->Line("if (k1 < {}) return;", contract_.k);
   for (bool tail : {false, true}) {
+    if (tail && contract_.m % lanes_ == 0) break;
     out_->Open(fmt::runtime(tail ? "if (m0 + (m1 - m0) / {0} * {0} < m1)" : "for (long m = m0; m + {0} <= m1; m += {0})"), lanes_);
     if (tail) out_->Line("const long m = m0 + (m1 - m0) / {0} * {0};", lanes_);
     emitter.Push();
@@ -136,6 +137,7 @@ void ContractPacker::WritePanelsOfK(const std::vector<int>& sums, BodyEmitter* e
   };
   out_->Line("long m = m0;");
   for (bool tail : {false, true}) {
+    if (tail && contract_.m % lanes_ == 0) break;
     out_->Open(fmt::runtime(tail ? "if (m < m1)" : "for (; m + {0} <= m1; m += {0})"), lanes_);
     const std::string live = tail ? "(m1 - m)" : "";
     std::string value = at_step("k", live, !tail);
@@ -219,7 +221,7 @@ void ContractPacker::WriteRows() {
 
 bool ContractPacker::b_by_rows() const { return b_.across_contiguous() && !b_.windows(); }
 
-void ContractPacker::WritePackB() {
+void ContractPacker::WritePackB(int64_t k_multiple) {
   out_->Comment(fmt::format("Steps [k0, k1) of columns [n0, n1) of B in panels of {} columns.", panel_));
   out_->Open("static __attribute__((noinline)) void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, {}* to)",
              ScalarType(packed()));
@@ -233,7 +235,7 @@ void ContractPacker::WritePackB() {
                          .step = std::to_string(panel_), .room = fmt::format("{0} - (i - n0) % {0}", panel_)};
     pairs_ ? b_.windows()->WritePairs(target, prelude_, out_) : b_.windows()->Write(target, prelude_, out_);
   } else {
-    b_.across_contiguous() ? PackAlongN() : PackAlongK();
+    b_.across_contiguous() ? PackAlongN() : PackAlongK(k_multiple);
   }
   out_->Close();
   out_->Blank();
@@ -280,19 +282,21 @@ void ContractPacker::WriteRowOfB(BodyEmitter* emitter, bool odd) {
   out_->Open("for (; n + {0} <= n1; n += {0}, at += {1})", panel_, panel_stride_);
   for (int64_t j = 0; j < panel_; j += lanes_) vector(j == 0 ? "n" : fmt::format("(n + {})", j), "", fmt::format("at + {}", j));
   out_->Close();
-  if (panel_ > lanes_) {
+  if (panel_ > lanes_ && contract_.n % panel_ >= lanes_) {
     out_->Open("for (; n + {0} <= n1; n += {0}, at += {0})", lanes_);
     vector("n", "", "at");
     out_->Close();
   }
-  out_->Open("if (n < n1)");
-  vector("n", "(n1 - n)", "at");
-  out_->Close();
+  if (contract_.n % lanes_ != 0) {
+    out_->Open("if (n < n1)");
+    vector("n", "(n1 - n)", "at");
+    out_->Close();
+  }
   emitter->Pop();
 }
 
 // Squares of lanes x lanes: vectors along k, transposed in registers.
-void ContractPacker::PackAlongK() {
+void ContractPacker::PackAlongK(int64_t k_multiple) {
   prelude_->Use("transpose", dtype());
   BodyEmitter emitter(b_.body(), plan_.args, prelude_, out_);
   emitter.SetIndex(0, "b");
@@ -300,6 +304,7 @@ void ContractPacker::PackAlongK() {
   out_->Open("for (long n = n0; n < n1; n += {})", lanes_);
   out_->Line("long k = k0;");
   for (bool tail : {false, true}) {
+    if (tail && k_multiple % steps == 0) break;
     out_->Open(fmt::runtime(tail ? "if (k < k1)" : "for (; k + {0} <= k1; k += {0})"), steps);
     out_->Line("{} r[{}];", VectorType(dtype()), lanes_);
     auto rows = [&](const char* index, const char* guard) {

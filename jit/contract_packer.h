@@ -14,6 +14,7 @@ namespace athanor {
 // Writes the functions that copy operands of a contraction, with their prologues.
 //   pack_a(args, b, m0, m1, k0, k1, to, sums)  steps [k0, k1) of rows [m0, m1), and the side outputs of those rows
 //   pack_b(args, b, k0, k1, n0, n1, to)        steps [k0, k1) of columns [n0, n1), n0 at the start of a panel
+// Rows m0 and m1 of panels of A, and columns n0 and n1, are multiples of the lanes and of a panel, but for the last.
 // A keeps its own direction: rows one behind the other when k is contiguous, else panels [m / lanes][k][lanes]. B becomes panels
 // [n / width][k][width] of nv vectors; of the last one only the vectors that n reaches are written, lanes past n are zero. Panels and windows of A may
 // be packed by parts of k, in order: running sums wait in `sums`, and the last part writes the side outputs.
@@ -27,7 +28,7 @@ class ContractPacker {
                  int64_t a_depth, int64_t b_depth, bool pairs, Prelude* prelude, SourceWriter* out);
 
   void WritePackA();
-  void WritePackB();
+  void WritePackB(int64_t k_multiple);                       // of which k0 and k1 are multiples
 
   int64_t a_row() const { return panels_ ? 1 : row_; }       // strides of packed A, in elements
   int64_t a_step() const { return panels_ ? lanes_ : 1; }
@@ -47,7 +48,7 @@ class ContractPacker {
   std::vector<std::vector<int>> Stages() const;
   void PackAlongN();
   void WriteRowOfB(BodyEmitter* emitter, bool odd);
-  void PackAlongK();
+  void PackAlongK(int64_t k_multiple);
   std::string StepsOfB(BodyEmitter* emitter, bool tail);
   DType dtype() const { return contract_.accumulator; }
   DType packed() const { return pairs_ ? DType::kI32 : contract_.accumulator; }

@@ -100,20 +100,18 @@ void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string&
     }
     if (active.empty()) continue;
     const int64_t multiple = std::gcd(begin, static_cast<int64_t>(prelude_->lanes()));
-    VectorLoop(dim, Larger(from, begin), Smaller(to, end, extent), multiple, chains_, [&](int chain, const std::string& live) {
+    const bool whole = whole_ && multiple == prelude_->lanes() && end % multiple == 0;
+    WriteVectors(dim, Larger(from, begin), Smaller(to, end, extent), multiple, whole, chains_, [&](int chain, const std::string& live) {
       for (const Store* store : active) emitter_->EmitStore(*store, false, streaming_);
       if (after_) after_(chain, live);
     });
   }
 }
 
-void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple, int chains,
-                            const std::function<void(int chain, const std::string& live)>& body) {
+void LoopWriter::WriteVectors(int dim, const std::string& from, const std::string& to, int64_t multiple, bool whole, int chains,
+                              const std::function<void(int chain, const std::string& live)>& body) {
   const int lanes = prelude_->lanes();
   const std::string index = fmt::format("i{}", dim);
-  const auto first = Number(from), last = Number(to);
-  const bool fixed = first && last && chains == 1;
-  const int64_t count = fixed ? std::max<int64_t>(0, *last - *first) : 0;
   auto point = [&](const std::string& at, const std::string& live, int chain = 0) {
     emitter_->Push();
     emitter_->SetVector(dim, at, multiple, live);
@@ -121,42 +119,54 @@ void LoopWriter::VectorLoop(int dim, const std::string& from, const std::string&
     body(chain, live);
     emitter_->Pop();
   };
-  if (fixed && count < lanes) {  // one short vector
-    if (count == 0) return;
+  auto block = [&](const std::string& at, const std::string& live, int chain = 0) {
     out_->OpenBlock();
-    point(from, std::to_string(count));
+    point(at, live, chain);
     out_->Close();
-    return;
-  }
-  if (fixed) {
+  };
+  auto all_chains = [&] {
+    for (int chain = 0; chain < chains; ++chain) block(chain == 0 ? index : fmt::format("({} + {})", index, chain * lanes), "", chain);
+  };
+  auto unroll = [&] {
     if (unroll_ > 1) out_->Line("#pragma clang loop unroll_count({})", unroll_);
-    out_->Open("for (long {0} = {1}; {0} < {2}; {0} += {3})", index, from, *first + count / lanes * lanes, lanes);
-    point(index, "");
-    out_->Close();
-    if (count % lanes == 0) return;
-    out_->OpenBlock();
-    point(std::to_string(*first + count / lanes * lanes), std::to_string(count % lanes));
-    out_->Close();
+  };
+  if (const auto first = Number(from), last = Number(to); first && last) {
+    int64_t at = *first;
+    auto loop = [&](int64_t step) {
+      const int64_t end = at + (*last - at) / step * step;
+      if (at >= end) return false;
+      if (step == lanes) unroll();
+      out_->Open("for (long {0} = {1}; {0} < {2}; {0} += {3})", index, at, end, step);
+      at = end;
+      return true;
+    };
+    if (chains > 1 && loop(chains * lanes)) {
+      all_chains();
+      out_->Close();
+    }
+    if (loop(lanes)) {
+      point(index, "");
+      out_->Close();
+    }
+    if (at < *last) block(std::to_string(at), std::to_string(*last - at));
     return;
   }
   out_->OpenBlock();
   out_->Line("long {} = {};", index, from);
   if (chains > 1) {
     out_->Open("for (; {0} + {1} <= {2}; {0} += {1})", index, chains * lanes, to);
-    for (int chain = 0; chain < chains; ++chain) {
-      out_->OpenBlock();
-      point(chain == 0 ? index : fmt::format("({} + {})", index, chain * lanes), "", chain);
-      out_->Close();
-    }
+    all_chains();
     out_->Close();
   }
-  if (unroll_ > 1) out_->Line("#pragma clang loop unroll_count({})", unroll_);
+  unroll();
   out_->Open("for (; {0} + {1} <= {2}; {0} += {1})", index, lanes, to);
   point(index, "");
   out_->Close();
-  out_->Open("if ({} < {})", index, to);
-  point(index, fmt::format("({} - {})", to, index));
-  out_->Close();
+  if (!whole) {
+    out_->Open("if ({} < {})", index, to);
+    point(index, fmt::format("({} - {})", to, index));
+    out_->Close();
+  }
   out_->Close();
 }
 

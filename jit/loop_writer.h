@@ -28,7 +28,11 @@ class LoopWriter {
   }
   // Vectors belong to `chains` chains in turn, so that sums need not wait for each other.
   void VectorLoop(int dim, const std::string& from, const std::string& to, int64_t multiple, int chains,
-                  const std::function<void(int chain, const std::string& live)>& body);
+                  const std::function<void(int chain, const std::string& live)>& body) {
+    WriteVectors(dim, from, to, multiple, false, chains, body);
+  }
+  // Whether names that bound a VectorLoop over the stores are multiples of the lanes: no rest is written then.
+  void SetWhole(bool whole) { whole_ = whole; }
   // Called for every vector of a VectorLoop before its stores: the caller may bind values for it.
   void SetBefore(std::function<void(const std::string& index, const std::string& live)> before) { before_ = std::move(before); }
   // The same behind the stores of a VectorLoop without a body of its own, which has so many chains.
@@ -38,11 +42,15 @@ class LoopWriter {
   void Fence();  // after streaming stores
 
  private:
+  void WriteVectors(int dim, const std::string& from, const std::string& to, int64_t multiple, bool whole, int chains,
+                    const std::function<void(int chain, const std::string& live)>& body);
+
   BodyEmitter* emitter_;
   Prelude* prelude_;
   SourceWriter* out_;
   int unroll_;
   bool streaming_;
+  bool whole_ = false;
   std::function<void(const std::string&, const std::string&)> before_;
   int chains_ = 1;
   std::function<void(int, const std::string&)> after_;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "jit/machine_code.h"
 #include "jit/microkernel.h"
 #include "ops/error.h"
 
@@ -117,16 +118,9 @@ bool WriteMicrokernelAsmjit(const Microkernel& kernel, Prelude* prelude, SourceW
                                                          kernel.c_row * kernel.mr});
   if ((kernel.b_tail > 0 && isa != Isa::kAvx512) || reach > INT32_MAX) return false;
   ATHANOR_CHECK(TileRegisters(kernel.mr, kernel.nv) <= (isa == Isa::kAvx512 ? 32 : 16));
-  const std::vector<uint8_t> code = Emitter(kernel, isa).Emit();
   out->Comment(fmt::format("{} rows by {} vectors{}; machine code from asmjit", kernel.mr, kernel.nv,
                            kernel.b_tail > 0 ? fmt::format(", the last with {} lanes", kernel.b_tail) : ""));
-  out->Line("asm(\".text\\n.p2align 6\\n.globl {0}\\n.type {0},@function\\n{0}:\\n\"", kernel.name);
-  for (size_t i = 0; i < code.size(); i += 24) {
-    std::string line = "    \".byte ";
-    for (size_t j = i; j < std::min(i + 24, code.size()); ++j) line += fmt::format("{}{}", j > i ? "," : "", code[j]);
-    out->Line("{}\\n\"", line);
-  }
-  out->Line("    \".size {0}, .-{0}\\n\");", kernel.name);
+  WriteMachineCode({kernel.name, Emitter(kernel, isa).Emit()}, out);
   out->Line("extern \"C\" void {}(const {}* a, const {}* b, {}* c, long k, long first);", kernel.name, kernel.element(), kernel.element(),
             ScalarType(kernel.accumulator()));
   out->Blank();

@@ -7,6 +7,7 @@
 #include "jit/clang/image_linker.h"
 #include "jit/clang/llvm_headers.h"
 #include "jit/compiler.h"
+#include "jit/machine_code.h"
 #include "ops/error.h"
 
 namespace athanor {
@@ -59,11 +60,13 @@ class ClangCompiler final : public Compiler {
   explicit ClangCompiler(const CpuTarget& cpu) : cpu_(cpu), backend_(cpu) {}
 
   Image Compile(const KernelSource& source, std::string_view name) override {
+    std::string text = source.text;
+    const std::vector<MachineCode> codes = TakeMachineCode(&text);
     llvm::LLVMContext context;
-    const std::unique_ptr<llvm::Module> module = Parse(source.text, name, /*names=*/false, context);
+    const std::unique_ptr<llvm::Module> module = Parse(text, name, /*names=*/false, context);
     backend_.Optimize(*module);
     const llvm::SmallVector<char, 0> object = backend_.Emit(*module, llvm::CodeGenFileType::ObjectFile);
-    return LinkImage(llvm::StringRef(object.data(), object.size()), std::string(name));
+    return LinkImage(llvm::StringRef(object.data(), object.size()), codes, std::string(name));
   }
 
   Listing List(const KernelSource& source, std::string_view name) override {

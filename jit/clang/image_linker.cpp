@@ -13,6 +13,7 @@ using llvm::orc::ExecutorAddr;
 
 constexpr uint64_t kBase = 1 << 20;                          // any address will do: the image is position independent
 constexpr uint64_t kAlignment = 64;
+constexpr int kReadExecute = static_cast<int>(llvm::orc::MemProt::Read) | static_cast<int>(llvm::orc::MemProt::Exec);
 
 // Lays out a link graph's segments one behind the other in a vector.
 class ImageMemory final : public jitlink::JITLinkMemoryManager {
@@ -57,7 +58,8 @@ struct LinkResult {
 
 class ImageContext final : public jitlink::JITLinkContext {
  public:
-  ImageContext(ImageMemory& memory, LinkResult& result) : JITLinkContext(nullptr), memory_(memory), result_(result) {}
+  ImageContext(const std::vector<MachineCode>& codes, ImageMemory& memory, LinkResult& result)
+      : JITLinkContext(nullptr), codes_(codes), memory_(memory), result_(result) {}
 
   jitlink::JITLinkMemoryManager& getMemoryManager() override { return memory_; }
   void notifyFailed(llvm::Error error) override { result_.error = llvm::toString(std::move(error)); }
@@ -81,6 +83,10 @@ class ImageContext final : public jitlink::JITLinkContext {
   void notifyFinalized(jitlink::JITLinkMemoryManager::FinalizedAlloc allocation) override { allocation.release(); }
 
   llvm::Error modifyPassConfig(jitlink::LinkGraph&, jitlink::PassConfiguration& config) override {
+    config.PrePrunePasses.push_back([this](jitlink::LinkGraph& graph) {
+      PlaceCodes(graph);
+      return llvm::Error::success();
+    });
     config.PreFixupPasses.push_back([](jitlink::LinkGraph& graph) -> llvm::Error {
       for (const jitlink::Section& section : graph.sections()) {
         const bool writable = static_cast<int>(section.getMemProt()) & static_cast<int>(llvm::orc::MemProt::Write);
@@ -103,18 +109,33 @@ class ImageContext final : public jitlink::JITLinkContext {
   }
 
  private:
+  void PlaceCodes(jitlink::LinkGraph& graph) {
+    if (codes_.empty()) return;
+    jitlink::Section& section = graph.createSection(".text.codes", static_cast<llvm::orc::MemProt>(kReadExecute));
+    const std::vector<jitlink::Symbol*> externals(graph.external_symbols().begin(), graph.external_symbols().end());
+    for (const MachineCode& code : codes_) {
+      for (jitlink::Symbol* symbol : externals) {
+        if (symbol->getName() != code.name) continue;
+        const llvm::ArrayRef<char> bytes(reinterpret_cast<const char*>(code.bytes.data()), code.bytes.size());
+        jitlink::Block& block = graph.createContentBlock(section, bytes, ExecutorAddr(), kAlignment, 0);
+        graph.makeDefined(*symbol, block, 0, bytes.size(), jitlink::Linkage::Strong, jitlink::Scope::Default, /*IsLive=*/false);
+      }
+    }
+  }
+
+  const std::vector<MachineCode>& codes_;
   ImageMemory& memory_;
   LinkResult& result_;
 };
 
 }  // namespace
 
-Image LinkImage(llvm::StringRef object, const std::string& name) {
+Image LinkImage(llvm::StringRef object, const std::vector<MachineCode>& codes, const std::string& name) {
   auto graph = jitlink::createLinkGraphFromObject(llvm::MemoryBufferRef(object, name));
   if (!graph) throw InternalError(fmt::format("kernel {}: {}", name, llvm::toString(graph.takeError())));
   ImageMemory memory;
   LinkResult result;
-  jitlink::link(std::move(*graph), std::make_unique<ImageContext>(memory, result));
+  jitlink::link(std::move(*graph), std::make_unique<ImageContext>(codes, memory, result));
   if (!result.error.empty()) throw InternalError(fmt::format("kernel {} does not link: {}", name, result.error));
   return {std::move(memory.code), std::move(result.symbols)};
 }
