@@ -55,11 +55,30 @@ std::pair<int, int> TileFor(int64_t columns, const CpuTarget& cpu) {
   });
 }
 
+// Rows of a task, at most `most`, so that two threads, and four, end together.
+int64_t BalancedRows(int64_t rows, int64_t blocks, int64_t most, int64_t mr) {
+  const auto longest = [&](int64_t mc) {                     // what the last thread has done, for both
+    double sum = 0;
+    for (int64_t threads : {2, 4}) {
+      const int64_t whole = rows / mc * blocks, rest = rows % mc, left = whole % threads;
+      sum += static_cast<double>((whole / threads * mc + (left > 0 ? mc : Ceil(rest > 0 ? blocks : 0, threads) * rest)) * threads);
+    }
+    return sum;
+  };
+  int64_t best = most;
+  for (int64_t mc = most; 2 * mc >= most; mc -= mr) {
+    if (longest(mc) < longest(best)) best = mc;
+  }
+  return best;
+}
+
 // Each task transforms weights: a part of them fits the cache beside the windows and the products that it meets, those of as many rows as may be.
 void SetTaskWeights(const Facts& f, WinogradSchedule* s) {
   s->weights = ContractSchedule::Pack::kTask, s->streaming = false;
   s->kc = 32;
-  const int64_t columns = s->nv * f.lanes, room = f.cpu.l2_bytes * 7 / 10 / (4 * f.points) - s->kc * columns, fitting = room / (s->kc + columns);
+  const int64_t columns = s->nv * f.lanes;
+  s->mc = BalancedRows(f.form.out_channels, Ceil(f.tiles, columns), s->mc, s->mr);
+  const int64_t room = f.cpu.l2_bytes * 7 / 10 / (4 * f.points) - s->kc * columns, fitting = room / (s->kc + columns);
   s->mb = std::max<int64_t>(std::min(fitting, s->mc) / s->mr, 1) * s->mr;
 }
 

@@ -19,7 +19,6 @@ llvm::ModulePassManager Passes() {
   sweep.addPass(llvm::SimplifyCFGPass());
   llvm::LoopPassManager short_loops;
   short_loops.addPass(llvm::LoopRotatePass());
-  short_loops.addPass(llvm::LoopDeletionPass());
   short_loops.addPass(llvm::LoopFullUnrollPass(/*OptLevel=*/2));
   sweep.addPass(llvm::createFunctionToLoopPassAdaptor(std::move(short_loops)));
   sweep.addPass(llvm::SROAPass(llvm::SROAOptions::ModifyCFG));
@@ -30,7 +29,6 @@ llvm::ModulePassManager Passes() {
   sweep.addPass(llvm::GVNPass());
   sweep.addPass(llvm::DSEPass());
   sweep.addPass(llvm::InstCombinePass(combine));
-  sweep.addPass(llvm::VectorCombinePass());
   // The accesses of an unrolled loop become constant distances from one address.
   sweep.addPass(llvm::SeparateConstOffsetFromGEPPass());
   sweep.addPass(llvm::EarlyCSEPass());
@@ -52,33 +50,38 @@ void Initialize() {
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86AsmParser();
-    // Loop strength reduction takes a fifth of the code generator's time; Passes() splits addresses instead, with which AVX-512 kernels are as fast, and some
-    // of AVX2 2 % slower. It has no other switch; this one is for all who share the libLLVM, from the first compile on.
-    llvm::cl::Option* const off = llvm::cl::getRegisteredOptions().lookup("disable-lsr");
-    ATHANOR_CHECK(off != nullptr);
-    static_cast<llvm::cl::opt<bool>*>(off)->setValue(true);
   });
+}
+
+// Loops around calls: nothing is gained by good code for them.
+bool IsGlue(const llvm::Function& function) {
+  bool calls = false;
+  for (const llvm::Instruction& instruction : llvm::instructions(function)) {
+    const auto* call = llvm::dyn_cast<llvm::CallInst>(&instruction);
+    calls |= call != nullptr && !llvm::isa<llvm::IntrinsicInst>(call);
+    for (const llvm::Use& operand : instruction.operands()) {
+      if (operand->getType()->isFPOrFPVectorTy() || operand->getType()->isVectorTy()) return false;
+    }
+  }
+  return calls;
 }
 
 }  // namespace
 
 Backend::Backend(const CpuTarget& cpu) {
   Initialize();
-  for (const std::string& feature : cpu.features) features_ += (features_.empty() ? "+" : ",+") + feature;
-}
-
-std::unique_ptr<llvm::TargetMachine> Backend::MakeMachine() const {
+  std::string features;
+  for (const std::string& feature : cpu.features) features += (features.empty() ? "+" : ",+") + feature;
   std::string message;
   const llvm::Target* target = llvm::TargetRegistry::lookupTarget(kTriple, message);
   if (target == nullptr) throw InternalError(message);
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Fast;          // as -ffp-contract=fast
-  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(kTriple, "x86-64", features_, options, llvm::Reloc::PIC_));
+  machine_.reset(target->createTargetMachine(kTriple, "x86-64", features, options, llvm::Reloc::PIC_));
 }
 
-void Backend::Optimize(llvm::Module& module) const {
-  const std::unique_ptr<llvm::TargetMachine> machine = MakeMachine();
-  llvm::PassBuilder builder(machine.get());
+void Backend::Optimize(llvm::Module& module) {
+  llvm::PassBuilder builder(machine_.get());
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager sccs;
@@ -89,15 +92,34 @@ void Backend::Optimize(llvm::Module& module) const {
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, sccs, modules);
   Passes().run(module, modules);
+  for (llvm::Function& function : module) {
+    if (!IsGlue(function)) continue;
+    function.addFnAttr(llvm::Attribute::NoInline);
+    function.addFnAttr(llvm::Attribute::OptimizeNone);
+  }
 }
 
-llvm::SmallVector<char, 0> Backend::Emit(llvm::Module& module, llvm::CodeGenFileType type) const {
-  const std::unique_ptr<llvm::TargetMachine> machine = MakeMachine();
-  module.setDataLayout(machine->createDataLayout());
+llvm::SmallVector<char, 0> Backend::Emit(llvm::Module& module, llvm::CodeGenFileType type) {
+  module.setDataLayout(machine_->createDataLayout());
   llvm::SmallVector<char, 0> output;
   llvm::raw_svector_ostream stream(output);
+  auto& machine = static_cast<llvm::LLVMTargetMachine&>(*machine_);
   llvm::legacy::PassManager passes;
-  ATHANOR_CHECK(!machine->addPassesToEmitFile(passes, stream, nullptr, type));
+  auto* const infos = new llvm::MachineModuleInfoWrapperPass(&machine);
+  llvm::TargetPassConfig* const config = machine.createPassConfig(passes);
+  config->setDisableVerify(true);
+  passes.add(config);
+  passes.add(infos);
+  // Of LLVM's own list for IR only what finds addressing modes: kernels have none of the rest to lower, and its loop strength reduction takes as long as
+  // all that follows up to register allocation, for addresses that Passes() has split already.
+  passes.add(llvm::createTargetTransformInfoWrapperPass(machine.getTargetIRAnalysis()));
+  config->addCodeGenPrepare();
+  ATHANOR_CHECK(!config->addInstSelector());
+  passes.add(llvm::Pass::createPass(&llvm::FinalizeISelID));
+  config->addMachinePasses();
+  config->setInitialized();
+  ATHANOR_CHECK(!machine.addAsmPrinter(passes, stream, nullptr, type, infos->getMMI().getContext()));
+  passes.add(llvm::createFreeMachineFunctionPass());
   passes.run(module);
   return output;
 }

@@ -1,5 +1,6 @@
 // The compiler plugin. Generated C++ -> clang -> IR -> Backend -> object code -> JITLink, ORC's linker -> Image.
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -13,18 +14,20 @@
 namespace athanor {
 namespace {
 
+constexpr const char* kArguments[] = {
+    "-triple", "x86_64-unknown-linux-gnu", "-x", "c++", "-std=c++20", "-O2", "-target-cpu", "x86-64", "-mrelocation-model", "pic", "-pic-level", "2",
+    // Contraction is wanted and deterministic; nothing else of fast math is.
+    "-ffp-contract=fast", "-fno-rounding-math",
+    // No calls into a C library: a kernel's image has no external references.
+    "-ffreestanding", "-fno-builtin", "-nostdsysteminc", "-nobuiltininc",
+    // No source asks for a predefined macro.
+    "-undef", "-fno-rtti", "-mframe-pointer=none", "-ferror-limit", "5", "-w",
+    // Stack slots are few and become registers; markers of their lifetimes would only be read and dropped.
+    "-disable-lifetime-markers"};
+
 // `names`: values of the IR are named as in the source.
 std::vector<std::string> Arguments(const CpuTarget& cpu, const std::string& file, bool names) {
-  std::vector<std::string> arguments = {
-      "-triple", "x86_64-unknown-linux-gnu", "-x", "c++", "-std=c++20", "-O2",
-      "-target-cpu", "x86-64", "-mrelocation-model", "pic", "-pic-level", "2",
-      // Contraction is wanted and deterministic; nothing else of fast math is.
-      "-ffp-contract=fast", "-fno-rounding-math",
-      // No calls into a C library: a kernel's image has no external references.
-      "-ffreestanding", "-fno-builtin", "-nostdsysteminc", "-nobuiltininc",
-      "-fno-rtti", "-mframe-pointer=none", "-ferror-limit", "5", "-w",
-      // Stack slots are few and become registers; markers of their lifetimes would only be read and dropped.
-      "-disable-lifetime-markers"};
+  std::vector<std::string> arguments(std::begin(kArguments), std::end(kArguments));
   if (!names) arguments.push_back("-discard-value-names");
   if (cpu.isa == Isa::kAvx512) arguments.push_back("-mprefer-vector-width=512");
   for (const std::string& feature : cpu.features) {
@@ -57,31 +60,51 @@ class GenerateIr final : public clang::ASTFrontendAction {
 
 class ClangCompiler final : public Compiler {
  public:
-  explicit ClangCompiler(const CpuTarget& cpu) : cpu_(cpu), backend_(cpu) {}
+  explicit ClangCompiler(const CpuTarget& cpu) : cpu_(cpu) {}
 
   Image Compile(const KernelSource& source, std::string_view name) override {
     std::string text = source.text;
     const std::vector<MachineCode> codes = TakeMachineCode(&text);
     llvm::LLVMContext context;
     const std::unique_ptr<llvm::Module> module = Parse(text, name, /*names=*/false, context);
-    backend_.Optimize(*module);
-    const llvm::SmallVector<char, 0> object = backend_.Emit(*module, llvm::CodeGenFileType::ObjectFile);
+    std::unique_ptr<Backend> backend = TakeBackend();
+    backend->Optimize(*module);
+    const llvm::SmallVector<char, 0> object = backend->Emit(*module, llvm::CodeGenFileType::ObjectFile);
+    Return(std::move(backend));
     return LinkImage(llvm::StringRef(object.data(), object.size()), codes, std::string(name));
   }
 
   Listing List(const KernelSource& source, std::string_view name) override {
     llvm::LLVMContext context;
     const std::unique_ptr<llvm::Module> module = Parse(source.text, name, /*names=*/true, context);
-    backend_.Optimize(*module);
+    Backend backend(cpu_);
+    backend.Optimize(*module);
     Listing listing;
     llvm::raw_string_ostream ir(listing.llvm_ir);
     module->print(ir, nullptr);
-    const auto assembly = backend_.Emit(*module, llvm::CodeGenFileType::AssemblyFile);
+    const auto assembly = backend.Emit(*module, llvm::CodeGenFileType::AssemblyFile);
     listing.assembly.assign(assembly.begin(), assembly.end());
     return listing;
   }
 
  private:
+  std::unique_ptr<Backend> TakeBackend() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!idle_.empty()) {
+        std::unique_ptr<Backend> backend = std::move(idle_.back());
+        idle_.pop_back();
+        return backend;
+      }
+    }
+    return std::make_unique<Backend>(cpu_);
+  }
+
+  void Return(std::unique_ptr<Backend> backend) {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(backend));
+  }
+
   // Unoptimised IR.
   std::unique_ptr<llvm::Module> Parse(const std::string& text, std::string_view name, bool names, llvm::LLVMContext& context) const {
     const std::string file = std::string(name) + ".cpp";
@@ -109,7 +132,8 @@ class ClangCompiler final : public Compiler {
   }
 
   CpuTarget cpu_;
-  Backend backend_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Backend>> idle_;               // one for each thread that compiled at the same time
 };
 
 }  // namespace

@@ -350,31 +350,27 @@ extern "C" void tiles(char* const* args, long begin, long end, char* scratch) {
   float* const a4 = (float*)args[4];
   for (long task = begin; task < end; ++task) {
     const long block = task / 1;
-    const long m0 = task % 1 * 24, m1 = m0 + 24 < 16 ? m0 + 24 : 16;
-    const long c0 = block % 1 * 300, c1 = c0 + 300 < 300 ? c0 + 300 : 300;
-    const long b = block / 1 % 1, part = block / 1;
-    const long k_begin = part * 8, k_end = k_begin + 8 < 8 ? k_begin + 8 : 8;
-    for (long k0 = k_begin; k0 == k_begin || k0 < k_end; k0 += 8) {
-      const long k1 = k0 + 8 < k_end ? k0 + 8 : k_end;
-      for (long n0 = c0; n0 < c1; n0 += 300) {
-        const long n1 = n0 + 300 < c1 ? n0 + 300 : c1;
-        for (long m = m0; m < m1; m += 6) {
-          const long rows = m + 6 < m1 ? 6 : m1 - m;
-          const float* a = a0 + m * 8 + k0 * 1;
-          for (long s0 = n0; s0 < n1; s0 += 192) {
-            const long s1 = s0 + 192 < n1 ? s0 + 192 : n1;
-            for (long n = s0; n < s1; n += 64) {
-              const float* bp = a1 + k0 * 300 + n;
-              float* c = (float*)(scratch + 128) + (n - s0);
-              if (rows == 6) {
-                if (n + 64 <= 300) tile(a, bp, c, k1 - k0, k0 == k_begin); else tile_n(a, bp, c, k1 - k0, k0 == k_begin);
-              } else {
-                if (n + 64 <= 300) tile_m(a, bp, c, k1 - k0, k0 == k_begin); else tile_m_n(a, bp, c, k1 - k0, k0 == k_begin);
-              }
-            }
-            if (k1 == k_end) epilogue(args, b, m, rows, s0, s1, (float*)(scratch + 128) + (s0 - s0));
+    const long m0 = 0, m1 = 16;
+    const long c0 = 0, c1 = 300;
+    const long b = 0;
+    const long k_begin = 0, k_end = 8;
+    const long k0 = k_begin, k1 = k_end;
+    const long n0 = c0, n1 = c1;
+    for (long m = m0; m < m1; m += 6) {
+      const long rows = m + 6 < m1 ? 6 : m1 - m;
+      const float* a = a0 + m * 8 + k0 * 1;
+      for (long s0 = n0; s0 < n1; s0 += 192) {
+        const long s1 = s0 + 192 < n1 ? s0 + 192 : n1;
+        for (long n = s0; n < s1; n += 64) {
+          const float* bp = a1 + k0 * 300 + n;
+          float* c = (float*)(scratch + 128) + (n - s0);
+          if (rows == 6) {
+            if (n + 64 <= 300) tile(a, bp, c, k1 - k0, 1); else tile_n(a, bp, c, k1 - k0, 1);
+          } else {
+            if (n + 64 <= 300) tile_m(a, bp, c, k1 - k0, 1); else tile_m_n(a, bp, c, k1 - k0, 1);
           }
         }
+        epilogue(args, b, m, rows, s0, s1, (float*)(scratch + 128) + (s0 - s0));
       }
     }
   }
