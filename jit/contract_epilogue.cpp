@@ -47,6 +47,23 @@ class EpilogueWriter {
     out_->Blank();
   }
 
+  // By the prelude's routine, along n or along m.
+  void WriteCopy(const Operand& output) {
+    const bool rows = FirstStride(output.map.dim(2)) == 1;
+    const char* const routine = rows ? "copy_rows" : "copy_squares";
+    prelude_->Use(routine, contract_.accumulator);
+    out_->Open("INLINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c)", type_);
+    DeclareArgs(plan_.args, out_);
+    BodyEmitter emitter(contract_.epilogue, plan_.args, prelude_, out_);
+    emitter.SetIndex(0, "b");
+    emitter.SetIndex(1, "m0");
+    emitter.SetIndex(2, "n0");
+    out_->Line("{}_{}(c, {}, {}, {}, rows, n1 - n0);", routine, Name(contract_.accumulator), blocks_.c_row, emitter.Pointer(output),
+               FirstStride(output.map.dim(rows ? 1 : 2)));
+    out_->Close();
+    out_->Blank();
+  }
+
   void WriteTransposed() {
     const DType dtype = contract_.accumulator;
     for (const char* helper : {"load", "transpose"}) prelude_->Use(helper, dtype);
@@ -96,21 +113,28 @@ class EpilogueWriter {
 
 }  // namespace
 
-const Operand* OutputOfTiles(const KernelPlan& plan, int lanes) {
+const Operand* PlainOutput(const KernelPlan& plan) {
   const auto& contract = std::get<ContractPlan>(plan.detail);
   const Body& body = contract.epilogue;
   if (body.stores.size() != 1 || body.stores[0].end >= 0 || contract.moments) return nullptr;
   const Operand& to = body.stores[0].operand;
   const Expr& stored = body.exprs[body.stores[0].expr];
   if (stored.kind != Expr::Kind::kAccumulator || plan.args[to.arg].dtype != contract.accumulator) return nullptr;
-  const Digits row = Coalesce(to.map.dim(1)), column = Coalesce(to.map.dim(2));
-  const bool plain = to.row < 0 && to.bounds.empty() && to.pieces.empty() && row.size() <= 1 && column.size() == 1 && column[0].stride == 1;
-  return plain && contract.n % lanes == 0 ? &to : nullptr;
+  const bool plain = to.row < 0 && to.bounds.empty() && to.pieces.empty() && Coalesce(to.map.dim(1)).size() <= 1 && Coalesce(to.map.dim(2)).size() <= 1;
+  return plain ? &to : nullptr;
+}
+
+const Operand* OutputOfTiles(const KernelPlan& plan, int lanes) {
+  const Operand* output = PlainOutput(plan);
+  return output != nullptr && FirstStride(output->map.dim(2)) == 1 && std::get<ContractPlan>(plan.detail).n % lanes == 0 ? output : nullptr;
 }
 
 void WriteContractEpilogue(const KernelPlan& plan, const EpilogueBlocks& blocks, ContractMoments* moments, Prelude* prelude, SourceWriter* out) {
   EpilogueWriter writer(plan, blocks, moments, prelude, out);
-  StoresAlongRows(std::get<ContractPlan>(plan.detail)) ? writer.WriteTransposed() : writer.WriteRows();
+  const bool along_rows = StoresAlongRows(std::get<ContractPlan>(plan.detail));
+  const Operand* const output = PlainOutput(plan);
+  if (output != nullptr && (along_rows || FirstStride(output->map.dim(2)) == 1)) return writer.WriteCopy(*output);
+  along_rows ? writer.WriteTransposed() : writer.WriteRows();
 }
 
 }  // namespace athanor

@@ -10,7 +10,9 @@
 
 namespace athanor {
 
-// The output that micro-kernels may write their tiles to, as it holds nothing but the results, in rows of whole vectors with one stride; else null.
+// The output where it is all that the epilogue stores, and nothing but the results with one stride along each dimension; else null.
+const Operand* PlainOutput(const KernelPlan& plan);
+// The same, where micro-kernels may write their tiles to it: in rows of whole vectors.
 const Operand* OutputOfTiles(const KernelPlan& plan, int lanes);
 
 // The blocks of C that an epilogue is called for: elements from row to row, what m0 and `rows` are multiples of and the most rows, and whether n0

@@ -40,6 +40,15 @@ void ContractPacker::WritePackA() {
   out_->Comment(panels_        ? fmt::format("Steps [k0, k1) of rows [m0, m1) of A in panels of {} rows.", lanes_)
                 : a_.by_parts() ? "Steps [k0, k1) of rows [m0, m1) of A, one behind the other."
                                : "Rows [m0, m1) of A, one behind the other.");
+  if (!pairs_ && panels_ && a_.in_place() && !a_.has_stores()) {
+    prelude_->Use("pack_rows", dtype());
+    out_->Open("INLINE void pack_a(char* const* args, long b, long m0, long m1, long k0, long k1, {0}* to, {0}* sums)", ScalarType(dtype()));
+    DeclareArgs(plan_.args, out_);
+    out_->Line("pack_rows_{}({} + k0 * {} + m0, {}, k1 - k0, m1 - m0, to, {}, {});", Name(dtype()), a_.Base("b"), a_.stride(2), a_.stride(2), lanes_, row_);
+    out_->Close();
+    out_->Blank();
+    return;
+  }
   out_->Open("static __attribute__((noinline)) void pack_a(char* const* args, long b, long m0, long m1, long k0, long k1, {}* to, {}* sums)",
              ScalarType(packed()), ScalarType(dtype()));
   DeclareArgs(plan_.args, out_);
@@ -223,6 +232,18 @@ bool ContractPacker::b_by_rows() const { return b_.across_contiguous() && !b_.wi
 
 void ContractPacker::WritePackB(int64_t k_multiple) {
   out_->Comment(fmt::format("Steps [k0, k1) of columns [n0, n1) of B in panels of {} columns.", panel_));
+  const bool along_n = b_.in_place() && b_.stride(2) == 1;
+  if (!pairs_ && b_.in_place() && (along_n || b_.stride(1) == 1)) {
+    const char* const routine = along_n ? "pack_rows" : "pack_squares";
+    prelude_->Use(routine, dtype());
+    out_->Open("INLINE void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, {}* to)", ScalarType(dtype()));
+    DeclareArgs(plan_.args, out_);
+    out_->Line("{}_{}({} + k0 * {} + n0 * {}, {}, {}, to, {}, {});", routine, Name(dtype()), b_.Base("b"), b_.stride(1), b_.stride(2), b_.stride(along_n ? 1 : 2),
+               along_n ? "k1 - k0, n1 - n0" : "n1 - n0, k1 - k0", panel_, panel_stride_);
+    out_->Close();
+    out_->Blank();
+    return;
+  }
   out_->Open("static __attribute__((noinline)) void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, {}* to)",
              ScalarType(packed()));
   DeclareArgs(plan_.args, out_);

@@ -13,6 +13,7 @@ namespace athanor {
 struct MachineCode {
   std::string name;
   std::vector<uint8_t> bytes;
+  uint64_t entry = 0;                                        // where in `bytes` it begins; they lie at a multiple of 64
 };
 
 // Writes it as a module-level asm block of bytes, so that a source holds all of its kernel. Any C++ compiler takes that; ours has the linker place the

@@ -102,6 +102,7 @@ std::vector<PreludeUnit> AllUnits(Isa isa, int lanes, bool bf16_instructions) {
   AppendValueUnits(lanes, &units);
   AppendMathUnits(isa, lanes, &units);
   AppendRandomUnits(lanes, &units);
+  AppendRoutineUnits(lanes, &units);
   return units;
 }
 

@@ -28,6 +28,7 @@ void AppendMemoryUnits(Isa isa, int lanes, bool bf16_instructions, std::vector<P
 void AppendMathUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units);    // prelude_math.cpp
 
 void AppendRandomUnits(int lanes, std::vector<PreludeUnit>* units);           // prelude_random.cpp
+void AppendRoutineUnits(int lanes, std::vector<PreludeUnit>* units);          // prelude_routines.cpp
 
 // "lane(0), lane(1), ..."
 std::string LaneList(int lanes, const std::function<std::string(int)>& lane);

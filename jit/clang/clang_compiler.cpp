@@ -1,4 +1,6 @@
 // The compiler plugin. Generated C++ -> clang -> IR -> Backend -> object code -> JITLink, ORC's linker -> Image.
+#include <future>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -9,6 +11,7 @@
 #include "jit/clang/llvm_headers.h"
 #include "jit/compiler.h"
 #include "jit/machine_code.h"
+#include "jit/routines.h"
 #include "ops/error.h"
 
 namespace athanor {
@@ -64,14 +67,9 @@ class ClangCompiler final : public Compiler {
 
   Image Compile(const KernelSource& source, std::string_view name) override {
     std::string text = source.text;
-    const std::vector<MachineCode> codes = TakeMachineCode(&text);
-    llvm::LLVMContext context;
-    const std::unique_ptr<llvm::Module> module = Parse(text, name, /*names=*/false, context);
-    std::unique_ptr<Backend> backend = TakeBackend();
-    backend->Optimize(*module);
-    const llvm::SmallVector<char, 0> object = backend->Emit(*module, llvm::CodeGenFileType::ObjectFile);
-    Return(std::move(backend));
-    return LinkImage(llvm::StringRef(object.data(), object.size()), codes, std::string(name));
+    std::vector<MachineCode> codes = TakeMachineCode(&text);
+    for (const Routine& routine : TakeRoutines(&text)) codes.push_back(Compiled(routine));
+    return Compile(text, codes, name);
   }
 
   Listing List(const KernelSource& source, std::string_view name) override {
@@ -88,6 +86,36 @@ class ClangCompiler final : public Compiler {
   }
 
  private:
+  Image Compile(const std::string& text, const std::vector<MachineCode>& codes, std::string_view name) {
+    llvm::LLVMContext context;
+    const std::unique_ptr<llvm::Module> module = Parse(text, name, /*names=*/false, context);
+    std::unique_ptr<Backend> backend = TakeBackend();
+    backend->Optimize(*module);
+    const llvm::SmallVector<char, 0> object = backend->Emit(*module, llvm::CodeGenFileType::ObjectFile);
+    Return(std::move(backend));
+    return LinkImage(llvm::StringRef(object.data(), object.size()), codes, std::string(name));
+  }
+
+  // Once for all kernels: another thread that asks meanwhile waits.
+  MachineCode Compiled(const Routine& routine) {
+    std::promise<MachineCode> promise;
+    std::unique_lock lock(mutex_);
+    const auto [found, fresh] = routines_.try_emplace(routine.definition);
+    if (fresh) found->second = promise.get_future().share();
+    const std::shared_future<MachineCode> result = found->second;
+    lock.unlock();
+    if (!fresh) return result.get();
+    try {
+      const Image image = Compile(routine.prelude + routine.definition, {}, routine.name);
+      MachineCode code{routine.name, {}, static_cast<uint64_t>(image.symbols.at(routine.name))};
+      for (std::byte byte : image.code) code.bytes.push_back(std::to_integer<uint8_t>(byte));
+      promise.set_value(std::move(code));
+    } catch (...) {
+      promise.set_exception(std::current_exception());
+    }
+    return result.get();
+  }
+
   std::unique_ptr<Backend> TakeBackend() {
     {
       const std::lock_guard lock(mutex_);
@@ -134,6 +162,7 @@ class ClangCompiler final : public Compiler {
   CpuTarget cpu_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Backend>> idle_;               // one for each thread that compiled at the same time
+  std::map<std::string, std::shared_future<MachineCode>> routines_;  // by definition
 };
 
 }  // namespace

@@ -118,7 +118,7 @@ class ImageContext final : public jitlink::JITLinkContext {
         if (symbol->getName() != code.name) continue;
         const llvm::ArrayRef<char> bytes(reinterpret_cast<const char*>(code.bytes.data()), code.bytes.size());
         jitlink::Block& block = graph.createContentBlock(section, bytes, ExecutorAddr(), kAlignment, 0);
-        graph.makeDefined(*symbol, block, 0, bytes.size(), jitlink::Linkage::Strong, jitlink::Scope::Default, /*IsLive=*/false);
+        graph.makeDefined(*symbol, block, code.entry, bytes.size() - code.entry, jitlink::Linkage::Strong, jitlink::Scope::Default, /*IsLive=*/false);
       }
     }
   }

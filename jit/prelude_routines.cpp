@@ -1,0 +1,110 @@
+#include <string>
+
+#include "jit/prelude_units.h"
+
+// Copies of blocks whose sizes and strides, in elements, are known when they are called: one function for all kernels.
+namespace athanor {
+namespace {
+
+const char kCopyRows[] = R"(ROUTINE void copy_rows_$TAG(const $T* from, long from_row, $T* to, long to_row, long rows, long columns) {
+  for (long i = 0; i < rows; ++i, from += from_row, to += to_row) {
+    long j = 0;
+    for (; j + $N <= columns; j += $N) store(to + j, load(from + j));
+    if (j < columns) store_tail(to + j, load(from + j), columns - j);
+  }
+}
+)";
+
+const char kCopySquares[] = R"(// Columns become rows.
+ROUTINE void copy_squares_$TAG(const $T* from, long from_row, $T* to, long to_row, long rows, long columns) {
+  for (long j = 0; j < columns; j += $N) {
+    const long width = smaller(columns - j, $N);
+    long i = 0;
+    for (; i + $N <= rows; i += $N) {
+      $V r[$N];
+      const $T* x = from + i * from_row + j;
+      for (int l = 0; l < $N; ++l, x += from_row) r[l] = load(x);
+      transpose(r);
+      $T* y = to + j * to_row + i;
+      if (width == $N) {
+        for (int l = 0; l < $N; ++l, y += to_row) store(y, r[l]);
+      } else {
+        for (int l = 0; l < width; ++l, y += to_row) store(y, r[l]);
+      }
+    }
+    if (i < rows) {
+      $V r[$N] = {};
+      for (int l = 0; l < rows - i; ++l) r[l] = load(from + (i + l) * from_row + j);
+      transpose(r);
+      for (int l = 0; l < width; ++l) store_tail(to + (j + l) * to_row + i, r[l], rows - i);
+    }
+  }
+}
+)";
+
+const char kPackRows[] = R"(// In panels of columns, rows one behind the other; zeros fill the last vector.
+ROUTINE void pack_rows_$TAG(const $T* from, long row, long rows, long columns, $T* to, long panel, long panel_stride) {
+  for (long i = 0; i < rows; ++i, from += row, to += panel) {
+    const $T *x = from, *ahead = from + 8 * row;
+    $T* y = to;
+    long left = columns;
+    for (; left >= panel; left -= panel, y += panel_stride) {
+      for (long j = 0; j < panel; j += $N, x += $N, ahead += $N) {
+        __builtin_prefetch(ahead);
+        store(y + j, load(x));
+      }
+    }
+    for (; left >= $N; left -= $N, x += $N, y += $N) store(y, load(x));
+    if (left > 0) store(y, load_tail(x, left));
+  }
+}
+)";
+
+const char kPackSquares[] = R"(// Columns become rows, in panels: one behind the other, as many as `panel` rows of `from` wide; zeros fill the last vector.
+ROUTINE void pack_squares_$TAG(const $T* from, long row, long rows, long columns, $T* to, long panel, long panel_stride) {
+  for (long i = 0; i < rows; i += $N, from += $N * row) {
+    $T* y = to + i / panel * panel_stride + i % panel;
+    const long height = smaller(rows - i, $N);
+    long j = 0;
+    if (height == $N) {
+      for (; j + $N <= columns; j += $N) {
+        $V r[$N];
+        const $T* x = from + j;
+        for (int l = 0; l < $N; ++l, x += row) {
+          __builtin_prefetch(x + $AHEAD);
+          r[l] = load(x);
+        }
+        transpose(r);
+        for (int l = 0; l < $N; ++l, y += panel) store(y, r[l]);
+      }
+    }
+    for (; j < columns; j += $N) {
+      const long width = smaller(columns - j, $N);
+      $V r[$N] = {};
+      for (int l = 0; l < height; ++l) r[l] = load_tail(from + l * row + j, width);
+      transpose(r);
+      for (int l = 0; l < width; ++l, y += panel) store(y, r[l]);
+    }
+  }
+}
+)";
+
+}  // namespace
+
+void AppendRoutineUnits(int lanes, std::vector<PreludeUnit>* units) {
+  units->push_back({"routine", {}, "#define ROUTINE static __attribute__((noinline))\n"});
+  for (const ElementType& type : {kElementTypes[0], kElementTypes[1]}) {
+    const std::string tag = type.tag, load = "load." + tag, store = "store." + tag, tail = "tail." + tag, transpose = "transpose." + tag;
+    const auto add = [&](const char* name, std::vector<std::string> needs, const char* text) {
+      needs.push_back("routine");
+      units->push_back({name + tag, std::move(needs),
+                        Substitute(text, {{"$TAG", tag}, {"$T", type.scalar}, {"$V", "v" + tag}, {"$N", std::to_string(lanes)}, {"$AHEAD", std::to_string(8 * lanes)}})});
+    };
+    add("copy_rows.", {load, store, tail}, kCopyRows);
+    add("copy_squares.", {load, store, tail, transpose, "bounds"}, kCopySquares);
+    add("pack_rows.", {load, store, tail}, kPackRows);
+    add("pack_squares.", {load, store, tail, transpose, "bounds"}, kPackSquares);
+  }
+}
+
+}  // namespace athanor
