@@ -53,19 +53,6 @@ void Initialize() {
   });
 }
 
-// Loops around calls: nothing is gained by good code for them.
-bool IsGlue(const llvm::Function& function) {
-  bool calls = false;
-  for (const llvm::Instruction& instruction : llvm::instructions(function)) {
-    const auto* call = llvm::dyn_cast<llvm::CallInst>(&instruction);
-    calls |= call != nullptr && !llvm::isa<llvm::IntrinsicInst>(call);
-    for (const llvm::Use& operand : instruction.operands()) {
-      if (operand->getType()->isFPOrFPVectorTy() || operand->getType()->isVectorTy()) return false;
-    }
-  }
-  return calls;
-}
-
 }  // namespace
 
 Backend::Backend(const CpuTarget& cpu) {
@@ -92,11 +79,6 @@ void Backend::Optimize(llvm::Module& module) {
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, sccs, modules);
   Passes().run(module, modules);
-  for (llvm::Function& function : module) {
-    if (!IsGlue(function)) continue;
-    function.addFnAttr(llvm::Attribute::NoInline);
-    function.addFnAttr(llvm::Attribute::OptimizeNone);
-  }
 }
 
 llvm::SmallVector<char, 0> Backend::Emit(llvm::Module& module, llvm::CodeGenFileType type) {
