@@ -162,13 +162,16 @@ class WinogradGenerator {
   // The products of `rows` rows as pixels, [rows][tile][tile * tiles].
   void WriteOutput() {
     const int tile = schedule_.tile;
+    prelude_.Use("routine");
     out_.Comment(fmt::format("Products at {0} x {0} points as {1} x {1} pixels, which lie side by side.", size_, tile));
-    out_.Open("static __attribute__((noinline)) void transform_output(const float* from, long rows, float* to)");
-    out_.Open("for (long i = 0; i < rows; ++i, from += {}, to += {})", block_, tile * pixel_row_);
-    out_.Open("for (long p = 0; p < {}; p += {})", block_, lanes_);
+    out_.Open("ROUTINE void transform_output(const float* from, long rows, long tiles, long point, float* to)");
+    out_.Open("for (long i = 0; i < rows; ++i, from += tiles, to += {} * tiles)", tile * tile);
+    out_.Open("for (long p = 0; p < tiles; p += {})", lanes_);
+    out_.Line("const float* x = from + p;");
     for (int j = 0; j < size_; ++j) {
       const std::vector<std::string> products = WinogradNames(fmt::format("m{}_", j), size_);
-      for (int i = 0; i < size_; ++i) out_.Line("const vf32 {} = load(from + {} + p);", products[i], (i * size_ + j) * product_point_);
+      for (int i = 0; i < size_; ++i) out_.Line("const vf32 {} = load(x + {} * point);", products[i], i * size_);
+      out_.Line("x += point;");
       WriteLinearMap(transforms_.output, products, WinogradNames(fmt::format("s{}_", j), tile), &out_);
     }
     for (int i = 0; i < tile; ++i) {
@@ -176,7 +179,7 @@ class WinogradGenerator {
       for (int j = 0; j < size_; ++j) across[j] = fmt::format("s{}_{}", j, i);
       const std::string y = fmt::format("y{}_", i);
       WriteLinearMap(transforms_.output, across, WinogradNames(y, tile), &out_);
-      const std::string at = fmt::format("to + {} + p * {}", i * pixel_row_, tile);
+      const std::string at = fmt::format("to + {} * tiles + p * {}", i * tile, tile);
       if (tile == 2) {
         out_.Line("store({0}, zip_low({1}0, {1}1)), store({0} + {2}, zip_high({1}0, {1}1));", at, y, lanes_);
         continue;
@@ -260,7 +263,7 @@ class WinogradGenerator {
       out_.Line("{}", call(tail));
     }
     for (int depth = 0; depth < 3; ++depth) out_.Close();
-    out_.Line("transform_output(products, rows, pixels);");
+    out_.Line("transform_output(products, rows, {}, {}, pixels);", block_, product_point_);
     writer_.OpenRuns();
     out_.Open("for (long i = 0; i < {0} && ty * {0} + i < {1}; ++i)", tile, form_.y.out);
     out_.Line("const long n0 = {}(ty * {} + i) * {} + tx * {};", form_.images > 1 ? fmt::format("image % {} * {} + ", form_.images, form_.x.out * form_.y.out) : "",

@@ -131,11 +131,11 @@ class WinogradGradientGenerator {
   void WriteOutput() {
     const int taps = form_.taps, size = writer_.size();
     out_.Comment(fmt::format("Sums at {0} x {0} points as {1} x {1} taps.", size, taps));
-    out_.Open("static __attribute__((noinline)) void transform_output(const float* from, long channels, float* to)");
-    out_.Open("for (long c = 0; c < channels; ++c, from += {}, to += {})", row_, taps_ * row_);
-    out_.Open("for (long n = 0; n < {}; n += {})", row_, lanes_);
-    writer_.WriteTwice(transforms_.output, fmt::format("load(from + ($i * {} + j) * {} + n)", size, sum_point_),
-                       fmt::format("store(to + (i * {} + $j) * {} + n, $v);", taps, row_));
+    prelude_.Use("routine");
+    out_.Open("ROUTINE void transform_output(const float* from, long channels, long row, long point, float* to)");
+    out_.Open("for (long c = 0; c < channels; ++c, from += row, to += {} * row)", taps_);
+    out_.Open("for (long n = 0; n < row; n += {})", lanes_);
+    writer_.WriteTwice(transforms_.output, fmt::format("load(from + ($i * {} + j) * point + n)", size), fmt::format("store(to + (i * {} + $j) * row + n, $v);", taps));
     for (int depth = 0; depth < 3; ++depth) out_.Close();
     out_.Blank();
   }
@@ -180,10 +180,10 @@ class WinogradGradientGenerator {
     }
     for (int depth = 0; depth < 4; ++depth) out_.Close();
     if (parts_ > 1) {
-      out_.Line("transform_output(sums, channels, (float*)args[{}] + (part * {} + c0) * {});", plan_.args.size() + 1, form_.channels, taps_ * row_);
+      out_.Line("transform_output(sums, channels, {}, {}, (float*)args[{}] + (part * {} + c0) * {});", row_, sum_point_, plan_.args.size() + 1, form_.channels, taps_ * row_);
     } else {
       out_.Line("float* const results = (float*)(scratch + {});", results_);
-      out_.Line("transform_output(sums, channels, results);");
+      out_.Line("transform_output(sums, channels, {}, {}, results);", row_, sum_point_);
       out_.Line("epilogue(args, 0, c0 * {0}, channels * {0}, 0, {1}, results);", taps_, form_.out_channels);
     }
     for (int depth = 0; depth < 2; ++depth) out_.Close();

@@ -56,51 +56,71 @@ std::string WinogradWriter::ImageOffset() const {
 // Down the columns of a row of tiles first, whole vectors of pixels; then across, with the pixels of a tile in different vectors. Runs of tiles
 // stand side by side in between, so that those of narrow images share vectors; the lanes between two runs, where the last windows of the first
 // end, are dropped at last.
-void WinogradWriter::WriteData(const WinogradTransforms::Matrix& transform, int64_t most, int64_t row, int64_t point) {
-  for (const char* helper : {"interleave", "permute", "load.i32"}) prelude_->Use(helper);
+std::string WinogradWriter::WriteDataRoutine(const WinogradTransforms::Matrix& transform) {
+  for (const char* helper : {"interleave", "permute", "load.i32", "routine"}) prelude_->Use(helper);
   for (const char* helper : {"load", "store"}) prelude_->Use(helper, DType::kF32);
-  const int64_t between = Ceil(size_ - tile_, tile_), runs = Ceil(most - 1, tiles_x_) + 1, vectors = Ceil(most + between * runs, lanes_);
+  const DType memory = plan_.args[form_.data->arg].dtype;
+  const std::string name = fmt::format("transform_windows_{}_{}_{}", size_, tile_, Name(memory));
+  out_->Comment(fmt::format("Windows of {0} x {0} pixels as {0} x {0} points. A run of tiles is its pixel, where that lies from left and top, and how many.", size_));
+  out_->Open("ROUTINE void {}(const {}* image, long channels, long channel, long pixels, long width, long height, const long (*runs)[4], long count, "
+             "float* lines, long line, int (*lane)[{}], long* kept, float* to, long row, long point)", name, MemoryType(memory), lanes_);
+  out_->Line("long places = 0;");
+  out_->Open("for (long r = 0; r < count; ++r, places += {})", Between());
+  out_->Open("for (long t = 0; t < runs[r][3]; ++t, ++places)");
+  out_->Line("lane[places / {0}][kept[places / {0}]++] = places % {0};", lanes_);
+  out_->Close();
+  out_->Close();
+  out_->Line("places -= {};", Between());
+  out_->Open("for (long c = 0; c < channels; ++c, image += channel, to += row)");
+  out_->Line("float* at = lines;");
+  out_->Open("for (long r = 0; r < count; ++r)");
+  out_->Line("const {}* const from = image + runs[r][0];", MemoryType(memory));
+  out_->Line("const long left = runs[r][1], top = runs[r][2], run = runs[r][3];");
+  out_->Open("for (long q = 0; q < run * {} + {}; q += {})", tile_, size_ - tile_, lanes_);
+  out_->Line("const long first = -(left + q), last = width - (left + q);");
+  for (int i = 0; i < size_; ++i) {
+    out_->Line("const vf32 d{0} = (unsigned long)(top + {0}) < (unsigned long)height ? {1} : vf32{{}};", i, Pixels(*form_.data, fmt::format("from + {} * pixels + q", i)));
+  }
+  WriteLinearMap(transform, WinogradNames("d", size_), WinogradNames("t", size_), out_);
+  for (int i = 0; i < size_; ++i) out_->Line("store(at + {0} * line + q, t{0});", i);
+  out_->Close();
+  out_->Line("at += (run + {}) * {};", Between(), tile_);
+  out_->Close();
+  out_->Open("for (long i = 0; i < {}; ++i)", size_);
+  out_->Line("float* y = to + i * {} * point;", size_);
+  out_->Open("for (long t = 0; t * {} < places; y += kept[t], ++t)", lanes_);
+  out_->Line("const float* const l = lines + i * line + t * {};", lanes_ * tile_);
+  WriteUnzip(size_);
+  WriteLinearMap(transform, WinogradNames("e", size_), WinogradNames("r", size_), out_);
+  out_->Open("if (lane[t][kept[t] - 1] == kept[t] - 1)");
+  for (int j = 0; j < size_; ++j) out_->Line("store(y + {0} * point, r{0});", j);
+  out_->Close(" else {");
+  out_->Line("  const vi32 lanes = load(lane[t]);");
+  for (int j = 0; j < size_; ++j) out_->Line("  store(y + {0} * point, permute(r{0}, lanes));", j);
+  out_->Line("}}");
+  for (int depth = 0; depth < 4; ++depth) out_->Close();
+  out_->Blank();
+  return name;
+}
+
+void WinogradWriter::WriteData(const WinogradTransforms::Matrix& transform, int64_t most, int64_t row, int64_t point) {
+  const std::string routine = WriteDataRoutine(transform);
+  const int64_t runs = Ceil(most - 1, tiles_x_) + 1, vectors = Ceil(most + Between() * runs, lanes_), line = (vectors * tile_ + 2) * lanes_;
   out_->Comment(fmt::format("The windows of tiles [p0, p1), {0} x {0} pixels each, as {0} x {0} points.", size_));
   out_->Open("static __attribute__((noinline)) void transform_data(char* const* args, long c0, long c1, long p0, long p1, float* v)");
   DeclareArgs(plan_.args, out_);
-  out_->Line("float lines[{}][{}];", size_, (vectors * tile_ + 2) * lanes_);
+  out_->Line("float lines[{}];", size_ * line);
   out_->Line("int lane[{}][{}] = {{}};", vectors, lanes_);
-  out_->Line("long count[{}] = {{}}, places = 0;", vectors);
-  OpenRuns();
-  out_->Line("for (long t = 0; t < run; ++t, ++places) lane[places / {0}][count[places / {0}]++] = places % {0};", lanes_);
-  out_->Line("places += {};", between);
-  CloseRuns();
-  out_->Line("places -= {};", between);
-  out_->Open("for (long c = c0; c < c1; ++c, v += {})", row);
-  out_->Line("long place = 0;");
+  out_->Line("long kept[{}] = {{}}, runs[{}][4], count = 0;", vectors, runs);
   OpenRuns();
   out_->Line("const long left = tx * {0} + {1}, top = ty * {0} + {2};", tile_, form_.x.origin, form_.y.origin);
-  out_->Line("const {}* const from = a{} + {} + c * {} + top * {} + left;", MemoryType(plan_.args[form_.data->arg].dtype), form_.data->arg,
-             ImageOffset(), form_.channel_stride, form_.y.stride);
-  out_->Open("for (long q = 0; q < run * {} + {}; q += {})", tile_, size_ - tile_, lanes_);
-  out_->Line("const long first = -(left + q), last = {} - (left + q);", form_.x.extent);
-  for (int i = 0; i < size_; ++i) {
-    out_->Line("const vf32 d{0} = (unsigned long)(top + {0}) < {1} ? {2} : vf32{{}};", i, form_.y.extent,
-               Pixels(*form_.data, fmt::format("from + {} + q", i * form_.y.stride)));
-  }
-  WriteLinearMap(transform, WinogradNames("d", size_), WinogradNames("t", size_), out_);
-  for (int i = 0; i < size_; ++i) out_->Line("store(lines[{}] + place * {} + q, t{});", i, tile_, i);
-  out_->Close();
-  out_->Line("place += run + {};", between);
+  out_->Line("runs[count][0] = {} + top * {} + left;", ImageOffset(), form_.y.stride);
+  out_->Line("runs[count][1] = left, runs[count][2] = top, runs[count][3] = run;");
+  out_->Line("++count;");
   CloseRuns();
-  out_->Open("for (long i = 0; i < {}; ++i)", size_);
-  out_->Line("float* to = v + i * {};", size_ * point);
-  out_->Open("for (long t = 0; t * {} < places; to += count[t], ++t)", lanes_);
-  out_->Line("const float* const l = lines[i] + t * {};", lanes_ * tile_);
-  WriteUnzip(size_);
-  WriteLinearMap(transform, WinogradNames("e", size_), WinogradNames("r", size_), out_);
-  out_->Open("if (lane[t][count[t] - 1] == count[t] - 1)");
-  for (int j = 0; j < size_; ++j) out_->Line("store(to + {}, r{});", j * point, j);
-  out_->Close(" else {");
-  out_->Line("  const vi32 kept = load(lane[t]);");
-  for (int j = 0; j < size_; ++j) out_->Line("  store(to + {}, permute(r{}, kept));", j * point, j);
-  out_->Line("}}");
-  for (int depth = 0; depth < 4; ++depth) out_->Close();
+  out_->Line("{}(a{} + c0 * {}, c1 - c0, {}, {}, {}, {}, runs, count, lines, {}, lane, kept, v, {}, {});", routine, form_.data->arg, form_.channel_stride,
+             form_.channel_stride, form_.y.stride, form_.x.extent, form_.y.extent, line, row, point);
+  out_->Close();
   out_->Blank();
 }
 

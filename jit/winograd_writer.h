@@ -42,6 +42,10 @@ class WinogradWriter {
 
  private:
   std::string ImageOffset() const;
+  // Between two runs of tiles, in tiles: so far the last windows of the first reach.
+  int64_t Between() const { return (size_ - 1) / tile_; }
+  // The part that is the same for all images, a routine; its name.
+  std::string WriteDataRoutine(const WinogradTransforms::Matrix& transform);
 
   const KernelPlan& plan_;
   const WinogradForm& form_;
