@@ -46,9 +46,9 @@ class WinogradGradientGenerator {
     ContractMoments moments(plan_, {}, &prelude_, &out_);
     const int64_t rows = (parts_ > 1 ? 1 : schedule_.mc) * taps_;
     WriteContractEpilogue(plan_, {row_, std::gcd(rows, contract_.m), rows, form_.out_channels % lanes_ == 0}, &moments, &prelude_, &out_);
-    WriteGradients(&source);
     writer_.WriteData(transforms_.data, schedule_.kc, data_row_, data_point_);
     WriteOutput();
+    WriteGradients(&source);
     WriteTiles(&source);
     if (parts_ > 1) WriteCombine(&source);
     moments.WritePhase(&source);

@@ -20,6 +20,7 @@ class Compiler {
   virtual ~Compiler() = default;
   // Throws InternalError with clang's diagnostics: generated source that does not compile is our bug.
   virtual Image Compile(const KernelSource& source, std::string_view name) = 0;
+  // What Compile makes of it, but with routines (jit/routines.h) and machine code in place.
   virtual Listing List(const KernelSource& source, std::string_view name) = 0;
 };
 

@@ -20,7 +20,7 @@ struct KernelSource {
     std::string symbol;
     int64_t tasks = 0;
   };
-  // Self-contained: micro-kernels that asmjit emitted travel in it as a module-level asm block of bytes.
+  // Self-contained: micro-kernels that asmjit emitted travel in it as blocks of bytes (machine_code.h), routines as definitions (routines.h).
   std::string text;
   std::vector<Phase> phases;
   std::vector<int64_t> temporary_bytes;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <vector>
 
 #include "jit/machine_code.h"
@@ -115,7 +116,7 @@ bool WriteMicrokernelAsmjit(const Microkernel& kernel, Prelude* prelude, SourceW
   const Isa isa = prelude->isa();
   if (kernel.dtype == DType::kBF16 && !prelude->bf16_instructions()) return false;
   const int64_t reach = SizeOf(kernel.accumulator()) * std::max({kernel.a_row * kernel.mr + kernel.a_step * kernel.unroll, kernel.b_step * kernel.unroll + 64,
-                                                         kernel.c_row * kernel.mr});
+                                                         std::abs(kernel.c_row) * kernel.mr});
   if ((kernel.b_tail > 0 && isa != Isa::kAvx512) || reach > INT32_MAX) return false;
   ATHANOR_CHECK(TileRegisters(kernel.mr, kernel.nv) <= (isa == Isa::kAvx512 ? 32 : 16));
   out->Comment(fmt::format("{} rows by {} vectors{}; machine code from asmjit", kernel.mr, kernel.nv,

@@ -3,6 +3,7 @@
 #include "jit/prelude_units.h"
 
 // Copies of blocks whose sizes and strides, in elements, are known when they are called: one function for all kernels.
+// The copies read whole vectors of `from`, behind the last column, too.
 namespace athanor {
 namespace {
 

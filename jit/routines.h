@@ -5,11 +5,15 @@
 
 namespace athanor {
 
-// A function of the prelude that is the same in all kernels: its sizes and strides are arguments. Sources hold it as a definition marked ROUTINE, and are
-// whole that way; our compiler takes it out, compiles it once and has the linker place it.
+// A function that is the same in many kernels: its sizes and strides are arguments. Sources hold it as a definition marked ROUTINE,
+//   ROUTINE void name(...) {
+//   ...
+//   }
+// and are whole that way; our compiler takes it out, compiles it once and has the linker place it. What routines need, types and inline functions, stands
+// before the first of them; one that is defined in the same words must mean the same.
 struct Routine {
   std::string name, definition;
-  std::string prelude;                                       // what the definition needs, and more
+  std::string prelude;                                       // all that stands before the first
 };
 
 // The routines of `source`, in which declarations are left.

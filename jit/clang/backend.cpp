@@ -92,8 +92,8 @@ llvm::SmallVector<char, 0> Backend::Emit(llvm::Module& module, llvm::CodeGenFile
   config->setDisableVerify(true);
   passes.add(config);
   passes.add(infos);
-  // Of LLVM's own list for IR only what finds addressing modes: kernels have none of the rest to lower, and its loop strength reduction takes as long as
-  // all that follows up to register allocation, for addresses that Passes() has split already.
+  // Of LLVM's own list for IR only what finds addressing modes. What the rest would lower, instruction selection lowers, too, and loop strength reduction,
+  // a fifth of the code generator's time, has nothing to do where Passes() has split addresses.
   passes.add(llvm::createTargetTransformInfoWrapperPass(machine.getTargetIRAnalysis()));
   config->addCodeGenPrepare();
   ATHANOR_CHECK(!config->addInstSelector());

@@ -112,6 +112,8 @@ class ClangCompiler final : public Compiler {
       promise.set_value(std::move(code));
     } catch (...) {
       promise.set_exception(std::current_exception());
+      lock.lock();
+      routines_.erase(routine.definition);
     }
     return result.get();
   }
