@@ -84,8 +84,9 @@ class ContractGenerator {
   // k in elements of packed operands, of which one is two steps where they are pairs: as a number, and as C++ text.
   int64_t Steps(int64_t k) const { return pairs_ ? Ceil(k, 2) : k; }
   std::string StepsText(const std::string& k) const { return pairs_ ? fmt::format("{} / 2", k) : k; }
+  bool k_blocks() const { return kc_ < k_part_; }            // C waits for the last of several
   // Of which all bounds of blocks of k are multiples.
-  int64_t StepMultiple() const { return std::gcd(k_, std::gcd(k_parts_ > 1 ? k_part_ : 0, kc_ < k_part_ ? kc_ : 0)); }
+  int64_t StepMultiple() const { return std::gcd(k_, std::gcd(k_parts_ > 1 ? k_part_ : 0, k_blocks() ? kc_ : 0)); }
   // One A for the whole batch is packed once.
   int64_t ABatch() const { return a_.same_for_batch() ? 1 : contract_.batch; }
   std::string ABatchIndex() const { return a_.same_for_batch() ? "0" : "b"; }
@@ -225,8 +226,8 @@ class ContractGenerator {
       out_.Line("pack_a(args, b, m0, m1, {}, {}, ({}*)(scratch + {}), ({}*)(scratch + {}));", from, to, packed_, scratch_a_, type_, scratch_sums_);
     };
     if (schedule_.pack_a == Pack::kTask && !PacksAByParts()) pack_a("0", std::to_string(k_));
-    const bool k_blocks = kc_ < k_part_, column_blocks = BlockColumns() < columns_;
-    if (k_blocks) {
+    const bool column_blocks = BlockColumns() < columns_;
+    if (k_blocks()) {
       out_.Open("for (long k0 = k_begin; k0 < k_end; k0 += {})", kc_);
       out_.Line("const long k1 = k0 + {0} < k_end ? k0 + {0} : k_end;", kc_);
     } else {
@@ -253,7 +254,7 @@ class ContractGenerator {
     WriteFetchA();
     out_.Line("const {}* bp = {};", packed_, BPointer());
     out_.Line("{}* c = {};", type_, CPointer("n", first));
-    if (fetches_c) out_.Line("{}fetch_c(args, b, m, m + rows, n);", kc_ < k_part_ ? "if (k1 == k_end) " : "");
+    if (fetches_c) out_.Line("{}fetch_c(args, b, m, m + rows, n);", k_blocks() ? "if (k1 == k_end) " : "");
     WriteTileCall(row_tails, column_tails, whole_rows, whole_columns);
     if (!by_strips_) WriteEpilogueCall("n", fmt::format("n + {0} < {1} ? n + {0} : {1}", panel(), n_), first);
     out_.Close();
@@ -261,7 +262,7 @@ class ContractGenerator {
     if (strips) out_.Close();
     out_.Close();
     if (column_blocks) out_.Close();
-    if (k_blocks) out_.Close();
+    if (k_blocks()) out_.Close();
     if (where_c_ == C::kBlock && along_rows_) {
       out_.Line("epilogue(args, b, m0, m1 - m0, c0, c1, ({}*)(scratch + {}));", type_, scratch_c_);
     }
@@ -292,7 +293,7 @@ class ContractGenerator {
   // written in longer pieces, and where moments are taken, as sums across a vector are few.
   void WriteEpilogueCall(std::string_view from, std::string_view to, std::string_view strip) {
     if (where_c_ == C::kPartial || where_c_ == C::kOutput || along_rows_) return;
-    out_.Line("{}epilogue(args, b, m, rows, {}, {}, {});", kc_ < k_part_ ? "if (k1 == k_end) " : "", from, to, CPointer(from, strip));
+    out_.Line("{}epilogue(args, b, m, rows, {}, {}, {});", k_blocks() ? "if (k1 == k_end) " : "", from, to, CPointer(from, strip));
   }
 
   void WritePackTaskB() {
@@ -359,7 +360,7 @@ class ContractGenerator {
   void WriteTileCall(bool row_tails, bool column_tails, bool whole_rows, bool whole_columns) {
     auto call = [&](bool row_tail, bool column_tail) {
       return fmt::format("{}(a, bp, c, {}, {});", TileKernel(row_tail, column_tail).name, pairs_ ? "(k1 - k0 + 1) / 2" : "k1 - k0",
-                         kc_ < k_part_ ? "k0 == k_begin" : "1");
+                         k_blocks() ? "k0 == k_begin" : "1");
     };
     auto columns = [&](bool row_tail) {
       if (!column_tails) return call(row_tail, false);

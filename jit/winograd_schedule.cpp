@@ -55,9 +55,10 @@ std::pair<int, int> TileFor(int64_t columns, const CpuTarget& cpu) {
   });
 }
 
-// Rows of a task, at most `most`, so that two threads, and four, end together.
+// Rows of a task, at most `most`, so that two threads, and four, end together: tasks are of mc rows each, the last of each block of what is left, which
+// threads that have ended take up.
 int64_t BalancedRows(int64_t rows, int64_t blocks, int64_t most, int64_t mr) {
-  const auto longest = [&](int64_t mc) {                     // what the last thread has done, for both
+  const auto longest = [&](int64_t mc) {                     // the most rows of a thread, times the threads: at best all rows; summed for both
     double sum = 0;
     for (int64_t threads : {2, 4}) {
       const int64_t whole = rows / mc * blocks, rest = rows % mc, left = whole % threads;
