@@ -14,11 +14,10 @@ struct Needs {
   std::set<ValueId> inputs;                                  // of the graph
 };
 
-// What cluster `c` needs, looking through inlined nodes and concatenations.
-Needs NeedsOf(int c, const Graph& graph, const std::vector<ViewOf>& views, const Fusion& fusion) {
+// What `work`, nodes of cluster `c`, need of others, looking through inlined nodes and concatenations.
+Needs NeedsOf(int c, std::vector<NodeId> work, const Graph& graph, const std::vector<ViewOf>& views, const Fusion& fusion) {
   Needs needs;
   std::set<NodeId> seen;
-  std::vector<NodeId> work = fusion.clusters[c].Members();
   while (!work.empty()) {
     const NodeId n = work.back();
     work.pop_back();
@@ -37,16 +36,20 @@ Needs NeedsOf(int c, const Graph& graph, const std::vector<ViewOf>& views, const
 }
 
 // Without overwrites clusters form no cycle: some reader of an overwritten input waits, in the end, for what overwrites it.
+[[noreturn]] void FailFor(const Overwrite& overwrite, const Graph& graph, const std::vector<ViewOf>& views) {
+  const auto output = std::find_if(graph.outputs().begin(), graph.outputs().end(),
+                                   [&](const NamedValue& o) { return views[o.value].root == overwrite.output; });
+  const std::string& input = graph.value(overwrite.input).name;
+  Fail("in place: output '{}' would overwrite input '{}', which is still needed for what is computed from it", output->name, input);
+}
+
 [[noreturn]] void FailForCycle(const Graph& graph, const std::vector<ViewOf>& views, const std::vector<Overwrite>& overwrites, const Fusion& fusion,
                                const std::vector<int>& position) {
   for (const Overwrite& overwrite : overwrites) {
     const NodeId producer = graph.value(views[overwrite.output].root).producer;
     const int writer = producer == kNone ? -1 : fusion.cluster_of[producer];
     if (writer < 0 || position[writer] >= 0) continue;
-    const auto output = std::find_if(graph.outputs().begin(), graph.outputs().end(),
-                                     [&](const NamedValue& o) { return views[o.value].root == overwrite.output; });
-    const std::string& input = graph.value(overwrite.input).name;
-    Fail("in place: output '{}' would overwrite input '{}', which is still needed for what is computed from it", output->name, input);
+    FailFor(overwrite, graph, views);
   }
   throw InternalError("clusters form a cycle");
 }
@@ -58,11 +61,20 @@ void SortClusters(const Graph& graph, const std::vector<ViewOf>& views, const st
   const int count = static_cast<int>(clusters.size());
   std::vector<std::set<int>> before(count);
   for (int c = 0; c < count; ++c) {
-    const Needs needs = NeedsOf(c, graph, views, *fusion);
+    const Cluster& cluster = clusters[c];
+    const Needs needs = NeedsOf(c, cluster.Members(), graph, views, *fusion);
+    // A product reads its operands again and again while it stores; its epilogue, and loops, read what they are about to overwrite.
+    std::set<ValueId> operands;
+    if (cluster.kind == Cluster::Kind::kContract && !overwrites.empty()) {
+      std::vector<NodeId> product = cluster.prologue;
+      product.push_back(cluster.anchor);
+      operands = NeedsOf(c, std::move(product), graph, views, *fusion).inputs;
+    }
     before[c].insert(needs.clusters.begin(), needs.clusters.end());
     for (const Overwrite& overwrite : overwrites) {
       const NodeId producer = graph.value(views[overwrite.output].root).producer;
       const int writer = producer == kNone ? -1 : fusion->cluster_of[producer];
+      if (writer == c && operands.count(overwrite.input)) FailFor(overwrite, graph, views);
       if (writer >= 0 && writer != c && needs.inputs.count(overwrite.input)) before[writer].insert(c);
     }
   }

@@ -40,6 +40,15 @@ TEST(InPlace, AnInputThatIsNeededAfterItsUpdateIsAnError) {
   }
 }
 
+TEST(InPlace, AProductDoesNotOverwriteItsOperands) {
+  for (const char* operands : {R"(["p", "g"])", R"(["g", "p"])"}) {
+    const std::string product = std::string(R"({"op": "matmul", "inputs": )") + operands + R"(, "outputs": ["m"]}, {"op": "relu", "inputs": ["m"], "outputs": ["q"]})";
+    EXPECT_THAT(ErrorOf(Step(product, "\"q\""), {{"q", "p"}}), HasSubstr("output 'q' would overwrite input 'p'")) << operands;
+  }
+  const char* const update = R"({"op": "matmul", "inputs": ["g", "g"], "outputs": ["m"]}, {"op": "sub", "inputs": ["p", "m"], "outputs": ["q"]})";
+  EXPECT_EQ(ErrorOf(Step(update, "\"q\""), {{"q", "p"}}), "no error");
+}
+
 TEST(InPlace, OtherReadersComeFirst) {
   const Graph graph = Step(kUpdate + R"(, {"op": "matmul", "inputs": ["p", "g"], "outputs": ["r"]}, {"op": "mul", "inputs": ["q", "p"], "outputs": ["s"]})",
                            "\"q\", \"r\", \"s\"");
