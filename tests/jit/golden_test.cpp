@@ -7,6 +7,9 @@
 
 #include "jit/codegen_cuda.h"
 #include "jit/kernel_source.h"
+#include "jit/plan_builder.h"
+#include "ops/decompose.h"
+#include "ops/fragment.h"
 #include "tests/jit/plan_builder.h"
 #include "tests/jit/reduce_plans.h"
 
@@ -31,6 +34,7 @@ void CheckGolden(const std::string& name, const KernelPlan& plan) {
   const CpuTarget cpu{.isa = Isa::kAvx512, .l2_bytes = 1 << 20, .l3_bytes = 32 << 20, .cores = 2};
   Schedule schedule = DefaultSchedule(plan, cpu);
   if (auto* contract = std::get_if<ContractSchedule>(&schedule)) contract->maker = ContractSchedule::Maker::kCpp;  // no bytes
+  if (auto* winograd = std::get_if<WinogradSchedule>(&schedule)) winograd->maker = ContractSchedule::Maker::kCpp;
   const std::string text = GenerateCpp(plan, schedule, cpu).text;
   EXPECT_EQ(text, GenerateCpp(plan, schedule, cpu).text) << "not deterministic";
   CheckFile(name + ".cpp", text);
@@ -87,6 +91,31 @@ TEST(Golden, ProductWithMoments) {
   for (int64_t elements : {16 * 8, 8 * 300, 16 * 300, 16, 16}) plan.args.push_back({.dtype = DType::kF32, .written = plan.args.size() > 1, .elements = elements});
   plan.nodes = {"product", "moments"};
   CheckGolden("product_moments", plan);
+}
+
+// Of the one kernel of a fragment.
+void CheckFragment(const std::string& name, const std::string& fragment) {
+  const Program program = BuildProgram(Decompose(ReadFragment(fragment, name)));
+  ASSERT_EQ(program.kernels.size(), 1u);
+  CheckGolden(name, program.kernels[0]);
+}
+
+// Its operand and its results are copied by routines.
+TEST(Golden, LinearOfOddWidth) {
+  CheckFragment("linear_odd", R"({"format": "athanor.fragment/1", "name": "linear", "inputs": [{"name": "x", "dtype": "f32", "shape": [96, 64]},
+    {"name": "w", "dtype": "f32", "shape": [100, 64]}], "nodes": [{"op": "linear", "inputs": ["x", "w"], "outputs": ["y"]}], "outputs": ["y"]})");
+}
+
+// Its micro-kernels write to the output.
+TEST(Golden, Product) {
+  CheckFragment("product", R"({"format": "athanor.fragment/1", "name": "product", "inputs": [{"name": "x", "dtype": "f32", "shape": [96, 64]},
+    {"name": "w", "dtype": "f32", "shape": [64, 128]}], "nodes": [{"op": "matmul", "inputs": ["x", "w"], "outputs": ["y"]}], "outputs": ["y"]})");
+}
+
+TEST(Golden, ConvolutionByMinimalFiltering) {
+  CheckFragment("convolution_winograd", R"({"format": "athanor.fragment/1", "name": "convolution", "inputs": [{"name": "x", "dtype": "f32", "shape": [1, 32, 32, 32]},
+    {"name": "w", "dtype": "f32", "shape": [32, 32, 3, 3]}], "nodes": [{"op": "conv2d", "inputs": ["x", "w"], "attrs": {"stride": [1, 1], "padding": [1, 1]},
+    "outputs": ["y"]}], "outputs": ["y"]})");
 }
 
 TEST(Golden, CudaLayerNorm) { CheckCudaGolden("layer_norm", LayerNormPlan(4096, 384, DType::kF32).Plan(Skeleton::kReduce)); }
