@@ -155,17 +155,22 @@ class ContractGenerator {
     out_.Open("extern \"C\" void pack(char* const* args, long begin, long end, char* scratch)");
     out_.Open("for (long task = begin; task < end; ++task)");
     if (a_phase) {
-      out_.Open("if (task < {})", ABatch() * a_chunks);
-      out_.Line("const long b = task / {0}, m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", a_chunks, PackRows(), m_);
+      if (b_phase) out_.Open("if (task < {})", ABatch() * a_chunks);
+      out_.Line("const long b = {};", ABatch() == 1 ? "0" : fmt::format("task / {}", a_chunks));
+      WriteRange("m0", "m1", a_chunks == 1 ? "" : fmt::format("task % {}", a_chunks), PackRows(), m_);
       out_.Line("pack_a(args, b, m0, m1, 0, {0}, ({1}*)args[{2}] + b * {3} + {4}, ({5}*)(scratch + {6}));", k_, packed_, packed_a_,
                 packer_.PackedRows(m_), packer_.RowOffset("m0"), type_, scratch_sums_);
-      out_.Line("continue;");
-      out_.Close();
+      if (b_phase) {
+        out_.Line("continue;");
+        out_.Close();
+      }
     }
     if (b_phase) {
-      out_.Line("const long rest = task - {0}, b = rest / {1}, chunk = rest % {1};", ABatch() * a_chunks, b_chunks);
-      out_.Line("const long k0 = chunk % {0} * {1}, k1 = k0 + {1} < {2} ? k0 + {1} : {2};", b_parts, b_steps, k_);
-      out_.Line("const long n0 = chunk / {0} * {1}, n1 = n0 + {1} < {2} ? n0 + {1} : {2};", b_parts, b_columns, n_);
+      out_.Line("const long rest = task{};", a_phase ? fmt::format(" - {}", ABatch() * a_chunks) : "");
+      out_.Line("const long b = {}, chunk = rest{};", batch == 1 ? "0" : fmt::format("rest / {}", b_chunks), batch == 1 ? "" : fmt::format(" % {}", b_chunks));
+      const int64_t column_parts = Ceil(n_, b_columns);
+      WriteRange("k0", "k1", b_parts == 1 ? "" : fmt::format("chunk % {}", b_parts), b_steps, k_);
+      WriteRange("n0", "n1", column_parts == 1 ? "" : b_parts == 1 ? "chunk" : fmt::format("chunk / {}", b_parts), b_columns, n_);
       out_.Line("pack_b(args, b, k0, k1, n0, n1, ({}*)args[{}] + b * {} + {} + {} * {});", packed_, packed_b_, packer_.PackedColumns(n_),
                 packer_.PanelOffset("n0"), StepsText("k0"), packer_.b_step());
     }

@@ -52,6 +52,7 @@ class EpilogueWriter {
     const bool rows = FirstStride(output.map.dim(2)) == 1;
     const char* const routine = rows ? "copy_rows" : "copy_squares";
     prelude_->Use(routine, contract_.accumulator);
+    out_->Comment(fmt::format("Columns [n0, n1) of `rows` rows of C, stored as they are{}.", rows ? "" : ", along m"));
     out_->Open("INLINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c)", type_);
     DeclareArgs(plan_.args, out_);
     BodyEmitter emitter(contract_.epilogue, plan_.args, prelude_, out_);

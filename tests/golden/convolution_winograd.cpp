@@ -119,6 +119,7 @@ ROUTINE void copy_rows_f32(const float* from, long from_row, float* to, long to_
   }
 }
 
+// Columns [n0, n1) of `rows` rows of C, stored as they are.
 INLINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c) {
   float* const a0 = (float*)args[0];
   const float* const a1 = (const float*)args[1];

@@ -133,6 +133,7 @@ ROUTINE void pack_squares_f32(const float* from, long row, long rows, long colum
   }
 }
 
+// Columns [n0, n1) of `rows` rows of C, stored as they are.
 INLINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c) {
   float* const a0 = (float*)args[0];
   const float* const a1 = (const float*)args[1];
@@ -150,9 +151,10 @@ INLINE void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1
 
 extern "C" void pack(char* const* args, long begin, long end, char* scratch) {
   for (long task = begin; task < end; ++task) {
-    const long rest = task - 0, b = rest / 1, chunk = rest % 1;
-    const long k0 = chunk % 1 * 64, k1 = k0 + 64 < 64 ? k0 + 64 : 64;
-    const long n0 = chunk / 1 * 128, n1 = n0 + 128 < 100 ? n0 + 128 : 100;
+    const long rest = task;
+    const long b = 0, chunk = rest;
+    const long k0 = 0, k1 = 64;
+    const long n0 = 0, n1 = 100;
     pack_b(args, b, k0, k1, n0, n1, (float*)args[3] + b * 8224 + n0 / 64 * 4112 + k0 * 64);
   }
 }
