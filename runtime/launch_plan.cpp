@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "jit/compiler.h"
 #include "ops/error.h"
@@ -99,14 +100,23 @@ Json Written(const LaunchPlan::Launch& launch) {
           {"flops", launch.flops},   {"bytes", launch.bytes}, {"origin", {launch.origin.node, launch.origin.backward}}};
 }
 
+// nlohmann's own conversion lets any number pass, and casts it.
+template <class Int>
+Int Integer(const Json& json) {
+  if (!json.is_number_integer() || !std::in_range<Int>(json.get<int64_t>())) {
+    Fail("{}: {}, expected an integer of {} bits", kWhere, json.dump(-1, ' ', false, Json::error_handler_t::replace), 8 * sizeof(Int));
+  }
+  return static_cast<Int>(json.get<int64_t>());
+}
+
 LaunchPlan::Kernel ReadKernel(const Json& json) {
   LaunchPlan::Kernel kernel;
   json.at("name").get_to(kernel.ref.name);
   json.at("source").get_to(kernel.ref.source);
   json.at("schedule").get_to(kernel.ref.schedule);
-  for (const Json& phase : json.at("phases")) kernel.ref.phases.push_back({phase.at(0).get<std::string>(), phase.at(1).get<int64_t>()});
-  json.at("temporaries").get_to(kernel.ref.temporary_bytes);
-  json.at("scratch").get_to(kernel.ref.scratch_bytes);
+  for (const Json& phase : json.at("phases")) kernel.ref.phases.push_back({phase.at(0).get<std::string>(), Integer<int64_t>(phase.at(1))});
+  for (const Json& bytes : json.at("temporaries")) kernel.ref.temporary_bytes.push_back(Integer<int64_t>(bytes));
+  kernel.ref.scratch_bytes = Integer<int64_t>(json.at("scratch"));
   json.at("structure").get_to(kernel.structure);
   json.at("remembered").get_to(kernel.remembered);
   if (kernel.ref.scratch_bytes < 0 || kernel.ref.phases.empty()) Fail("{}: kernel {} has no phase, or less than no scratch", kWhere, kernel.ref.name);
@@ -115,17 +125,17 @@ LaunchPlan::Kernel ReadKernel(const Json& json) {
 
 LaunchPlan::Launch ReadLaunch(const Json& json) {
   LaunchPlan::Launch launch;
-  json.at("kernel").get_to(launch.kernel);
+  launch.kernel = Integer<int>(json.at("kernel"));
   for (const Json& arg : json.at("args")) {
-    const int place = arg.at(0).get<int>();
+    const int place = Integer<int>(arg.at(0));
     if (place < 0 || place > static_cast<int>(LaunchPlan::Place::kOutput)) Fail("{}: place {} is unknown", kWhere, place);
-    launch.args.push_back({static_cast<LaunchPlan::Place>(place), arg.at(1).get<int>(), arg.at(2).get<int64_t>()});
+    launch.args.push_back({static_cast<LaunchPlan::Place>(place), Integer<int>(arg.at(1)), Integer<int64_t>(arg.at(2))});
   }
   json.at("nodes").get_to(launch.nodes);
   json.at("skeleton").get_to(launch.skeleton);
   json.at("flops").get_to(launch.flops);
   json.at("bytes").get_to(launch.bytes);
-  launch.origin = {json.at("origin").at(0).get<NodeId>(), json.at("origin").at(1).get<bool>()};
+  launch.origin = {Integer<NodeId>(json.at("origin").at(0)), json.at("origin").at(1).get<bool>()};
   return launch;
 }
 
@@ -169,7 +179,7 @@ LaunchPlan ReadLaunchPlan(std::string_view text, size_t inputs, size_t outputs) 
   LaunchPlan plan;
   try {
     if (json.at("format") != kFormat) Fail("{}: not of format {}", kWhere, kFormat);
-    json.at("arena").get_to(plan.arena_bytes);
+    plan.arena_bytes = Integer<int64_t>(json.at("arena"));
     for (const Json& kernel : json.at("kernels")) plan.kernels.push_back(ReadKernel(kernel));
     for (const Json& launch : json.at("launches")) plan.launches.push_back(ReadLaunch(launch));
   } catch (const nlohmann::json::exception& error) {

@@ -183,6 +183,7 @@ TEST(LaunchPlanText, RefusesWhatWasNotWritten) {
   EXPECT_THROW(ReadLaunchPlan(text, 1, 0), Error);           // there is no input 1
   for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
            {"launches/1", "launches/2"}, {"\"arena\":128", "\"arena\":63"}, {"\"arena\":128", "\"arena\":-1"}, {"\"kernel\":0", "\"kernel\":1"}, {"[1,1,8]", "[7,1,8]"},
+           {"\"arena\":128", "\"arena\":77777777777777777777128"}, {"\"arena\":128", "\"arena\":1.5e2"}, {"\"kernel\":0", "\"kernel\":4294967296"}, {"[64]", "[true]"},
            {"[1,1,8]", "[1,1,-8]"}, {"[1,1,8]", "[1,1]"}, {"[[\"f\",3]]", "[]"}, {"\"scratch\":32", "\"scratch\":\"32\""}, {"\"nodes\"", "\"node\""}}) {
     std::string wrong = text;
     ASSERT_NE(wrong.find(from), std::string::npos) << from << " in " << text;
