@@ -49,6 +49,7 @@ void WriteTransposed(const AttentionPlan& plan, int64_t row, Prelude* prelude, S
   out->Line("continue;");
   out->Close();
   out->Line("const long n = keys - j < {0} ? keys - j : {0};", lanes);
+  out->Line("#pragma clang loop unroll(full)");
   out->Line("for (int l = 0; l < {}; ++l) r[l] = {}{{}};", lanes, VectorType(plan.dtype));
   out->Line("for (int l = 0; l < queries; ++l) r[l] = {};",
             Added(plan, fmt::format("load{}_tail({}, n)", suffix, address), true));
@@ -130,6 +131,7 @@ void WriteStoreMaskGradient(const AttentionPlan& plan, int64_t row, Prelude* pre
     out->Open("for (long j = 0; j < keys; j += {})", lanes);
     out->Line("const long n = keys - j < {0} ? keys - j : {0};", lanes);
     out->Line("{0} r[{1}];", VectorType(plan.dtype), lanes);
+    out->Line("#pragma clang loop unroll(full)");
     out->Line("for (int l = 0; l < {}; ++l) r[l] = l < n ? load(ds + (j + l) * {}) : {}{{}};", lanes, row,
               VectorType(plan.dtype));
     out->Line("transpose(r);");

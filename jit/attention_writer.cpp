@@ -283,8 +283,8 @@ void AttentionWriter::WriteTransposedPacking(const std::string& name, int64_t ro
   ForVectors(depth, [&](int64_t d, int64_t live) {
     out_.OpenBlock();
     out_.Line("{} r[{}];", vector, lanes_);
+    out_.Line("#pragma clang loop unroll(full)");
     if (rows % lanes_ == 0) {
-      out_.Line("#pragma clang loop unroll(full)");
       out_.Line("for (int l = 0; l < {}; ++l) r[l] = {};", lanes_, row_text(d, live));
     } else {
       out_.Line("for (int l = 0; l < {}; ++l) r[l] = i + l < {} ? {} : {}{{}};", lanes_, rows, row_text(d, live), vector);

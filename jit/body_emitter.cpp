@@ -261,6 +261,22 @@ std::string BodyEmitter::LoadScalar(const std::string& pointer, DType dtype) {
   return fmt::format("{}_value(*({}))", Name(dtype), pointer);
 }
 
+std::string BodyEmitter::DeclareLanes(const std::string& name, DType dtype, std::string_view initial) {
+  const DType lane = dtype == DType::kBool ? DType::kI32 : ValueType(dtype);
+  for (const char* helper : {"load", "store"}) prelude_->Use(helper, lane);
+  out_->Line("{} {}_lanes[{}]{};", ScalarType(lane), name, prelude_->lanes(), initial);
+  return name + "_lanes";
+}
+
+std::string BodyEmitter::StoreLanes(const std::string& name, const std::string& vector, DType memory) {
+  const std::string lanes = DeclareLanes(name, memory);
+  out_->Line("store({}, {});", lanes, vector);
+  if (memory == DType::kBool) return lanes + "[l] & 1";
+  if (MemorySuffix(memory).empty()) return lanes + "[l]";
+  prelude_->Use(Name(memory));
+  return fmt::format("{}_bits({}[l])", Name(memory), lanes);
+}
+
 BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
   const Operand& operand = body_.operands[expr.operand];
   const DType memory = args_[operand.arg].dtype;
@@ -270,10 +286,9 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
     return {Define(id, expr.dtype, false, Convert(LoadScalar(access.pointer, memory), memory, expr.dtype, false)), false};
   }
   if (access.kind == Access::Kind::kLanes) {
-    const std::string name = NewName(id);
-    const std::string element = LoadScalar(access.pointer, memory);
-    out_->Line("{} {}{{}};", VectorType(memory), name);
-    out_->Line("for (long l = 0; l < {}; ++l) {}[l] = {}{};", Lanes(), name, memory == DType::kBool ? "-" : "", element);
+    const std::string name = NewName(id), lanes = DeclareLanes(name, memory, state_.live.empty() ? "" : " = {}");
+    out_->Line("for (long l = 0; l < {}; ++l) {}[l] = {}{};", Lanes(), lanes, memory == DType::kBool ? "-" : "", LoadScalar(access.pointer, memory));
+    out_->Line("const {} {} = load({});", VectorType(memory), name, lanes);
     if (ValueType(memory) == ValueType(expr.dtype)) return {name, true};
     return {Define(id, expr.dtype, true, Convert(name, memory, expr.dtype, true)), true};
   }
@@ -343,9 +358,12 @@ BodyEmitter::Value BodyEmitter::BoundedLoad(const Expr& expr, int id, const Acce
     const std::string pointer = access.kind == Access::Kind::kLanes || access.stride == 0
                                     ? access.pointer
                                     : fmt::format("{} + l * {}", access.pointer, access.stride);
+    const std::string lanes = DeclareLanes(name, value);
+    out_->Line("store({}, {});", lanes, name);
     out_->Open("for (long l = 0; l < {}; ++l)", Lanes());
-    out_->Line("if ({}) {}[l] = {}{};", conjunction(true, true), name, memory == DType::kBool ? "-" : "", element(pointer));
+    out_->Line("if ({}) {}[l] = {}{};", conjunction(true, true), lanes, memory == DType::kBool ? "-" : "", element(pointer));
     out_->Close();
+    out_->Line("{} = load({});", name, lanes);
   }
   out_->Close();
   return {name, true};
@@ -381,17 +399,12 @@ void BodyEmitter::EmitStore(const Store& store, bool check, bool streaming) {
             args_[store.operand.arg].dtype);
   const Access access = Address(store.operand, store.begin, ranged);
   const DType memory = args_[store.operand.arg].dtype;
-  const std::string name = NewName(store.expr);
-  out_->Line("const {} {} = {};", VectorType(memory), name, value);
+  const std::string lane = StoreLanes(NewName(store.expr), value, memory);
   out_->Open("for (long l = 0; l < {}; ++l)", Lanes());
   out_->Line("if ({0} + l < {1} || {0} + l >= {2}) continue;", index, store.begin, store.end);
   const std::string pointer =
       access.kind == Access::Kind::kLanes ? access.pointer : fmt::format("{} + l * {}", access.pointer, access.stride);
-  if (!MemorySuffix(memory).empty()) prelude_->Use(Name(memory));
-  out_->Line("*({}) = {};", pointer,
-             memory == DType::kBool         ? name + "[l] & 1"
-             : MemorySuffix(memory).empty() ? name + "[l]"
-                                            : fmt::format("{}_bits({}[l])", Name(memory), name));
+  out_->Line("*({}) = {};", pointer, lane);
   out_->Close();
   Pop();
   out_->Close();
@@ -410,16 +423,12 @@ void BodyEmitter::StoreValue(const Store& store, const Access& access, bool stre
     return;
   }
   const std::string value = Convert(Widen(got, dtype), dtype, memory, true);
-  if (!suffix.empty()) prelude_->Use(Name(memory));
   if (access.kind == Access::Kind::kLanes) {
-    const std::string name = NewName(store.expr);
-    out_->Line("const {} {} = {};", VectorType(memory), name, value);
-    const std::string element = memory == DType::kBool ? name + "[l] & 1"
-                                : suffix.empty()       ? name + "[l]"
-                                                       : fmt::format("{}_bits({}[l])", Name(memory), name);
-    out_->Line("for (long l = 0; l < {}; ++l) *({}) = {};", Lanes(), access.pointer, element);
+    const std::string lane = StoreLanes(NewName(store.expr), value, memory);
+    out_->Line("for (long l = 0; l < {}; ++l) *({}) = {};", Lanes(), access.pointer, lane);
     return;
   }
+  if (!suffix.empty()) prelude_->Use(Name(memory));
   const bool strided = access.kind == Access::Kind::kStrided, tail = !strided && !state_.live.empty();
   streaming &=
       !strided && !tail && suffix.empty() && SizeOf(memory) * prelude_->lanes() >= (prelude_->isa() == Isa::kAvx512 ? 64 : 32);

@@ -80,6 +80,10 @@ class BodyEmitter {
   bool Uniform(const Digits& digits, int64_t begin) const;  // all lanes lie within digit 0
   std::string Lanes() const;                                // number of live lanes
   std::string LoadScalar(const std::string& pointer, DType dtype);
+  // Lanes that are computed one by one are an array, as no instruction writes lane `l` of a register. Its name.
+  std::string DeclareLanes(const std::string& name, DType dtype, std::string_view initial = "");
+  // What is to be written to `memory` for lane `l` of `vector`.
+  std::string StoreLanes(const std::string& name, const std::string& vector, DType memory);
   Value Load(const Expr& expr, int id);
   Value BoundedLoad(const Expr& expr, int id, const Access& access);
   std::string Coordinate(const Layout& coordinate, bool lane);  // of lane 0, or of lane `l`

@@ -85,6 +85,7 @@ class DecodeGenerator : AttentionWriter {
     out_.Line("for (int l = 0; l < {}; ++l) r[l] = dot(k + l * {}, q);", lanes_, Stride(k_));
     out_.Close();
     out_.Open("else");
+    out_.Line("#pragma clang loop unroll(full)");
     out_.Line("for (int l = 0; l < {}; ++l) r[l] = j + l < keys ? dot(k + l * {}, q) : {}{{}};", lanes_, Stride(k_), vector_);
     out_.Close();
     out_.Line("transpose(r);");

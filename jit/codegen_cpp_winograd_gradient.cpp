@@ -115,6 +115,7 @@ class WinogradGradientGenerator {
     for (int depth = 0; depth < 2; ++depth) out_.Close();
     out_.Open("for (long point = 0; point < {}; ++point)", writer_.points());
     out_.Line("vf32 r[{}];", lanes_);
+    out_.Line("#pragma clang loop unroll(full)");
     out_.Line("for (int i = 0; i < {}; ++i) r[i] = load(square + point * {} + i * {});", lanes_, square_, 2 * lanes_);
     out_.Line("transpose(r);");
     out_.Line("float* const to = (float*)args[{}] + p0 / {} * {} + point * {} + p0 % {} * {} + n0;", plan_.args.size(), schedule_.kc,

@@ -329,6 +329,7 @@ void ContractPacker::PackAlongK(int64_t k_multiple) {
     out_->Open(fmt::runtime(tail ? "if (k < k1)" : "for (; k + {0} <= k1; k += {0})"), steps);
     out_->Line("{} r[{}];", VectorType(dtype()), lanes_);
     auto rows = [&](const char* index, const char* guard) {
+      out_->Line("#pragma clang loop unroll(full)");
       out_->Open("for (int i = 0; i < {}; ++i)", lanes_);
       emitter.Push();
       emitter.SetIndex(2, index);
@@ -339,9 +340,9 @@ void ContractPacker::PackAlongK(int64_t k_multiple) {
       out_->Close();
     };
     if (contract_.n % lanes_ == 0) {
-      out_->Line("#pragma clang loop unroll(full)");
       rows("(n + i)", "");
     } else {
+      out_->Line("#pragma clang loop unroll(full)");
       out_->Line("for (int i = 0; i < {}; ++i) r[i] = {}{{}};", lanes_, VectorType(dtype()));
       rows("(n + i)", "n + i >= n1");
     }

@@ -67,6 +67,35 @@ std::string TailText(const ElementType& type, Isa isa, int lanes) {
   return Substitute(text, names);
 }
 
+// The same for types narrower than floats: masked where there are such instructions, which is for whole registers.
+std::string NarrowTailText(const ElementType& type, Isa isa, int lanes) {
+  const int bytes = type.bytes * lanes;
+  if (isa != Isa::kAvx512 || bytes < 16) {
+    return "INLINE $V load_tail(const $T* p, long n) {\n"
+           "  $V v{};\n"
+           "#pragma clang loop unroll(full)\n"
+           "  for (long i = 0; i < n; ++i) v[i] = p[i];\n"
+           "  return v;\n"
+           "}\n"
+           "INLINE void store_tail($T* p, $V v, long n) {\n"
+           "#pragma clang loop unroll(full)\n"
+           "  for (long i = 0; i < n; ++i) p[i] = v[i];\n"
+           "}\n";
+  }
+  return Substitute("typedef $INT $TAG_part __attribute__((vector_size($BYTES), may_alias));\n"
+                    "INLINE $V load_tail(const $T* p, long n) {\n"
+                    "  return ($V)__builtin_ia32_loaddqu$SUFFIX_mask((const $TAG_part*)p, $TAG_part{}, ($MASK)((1u << n) - 1));\n"
+                    "}\n"
+                    "INLINE void store_tail($T* p, $V v, long n) {\n"
+                    "  __builtin_ia32_storedqu$SUFFIX_mask(($TAG_part*)p, ($TAG_part)v, ($MASK)((1u << n) - 1));\n"
+                    "}\n",
+                    {{"$INT", type.bytes == 1 ? "char" : "short"},
+                     {"$TAG", type.tag},
+                     {"$BYTES", std::to_string(bytes)},
+                     {"$SUFFIX", fmt::format("{}{}", type.bytes == 1 ? "qi" : "hi", 8 * bytes)},
+                     {"$MASK", lanes == 16 ? "unsigned short" : "unsigned char"}});
+}
+
 // Lanes [first, last) from memory, the others from `fill`; the range may be empty or reach over the vector.
 std::string WindowText(const ElementType& type, Isa isa, int lanes) {
   // Masked loads only move bits: a type of each width stands for the others.
@@ -139,9 +168,7 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
     if (type.bytes >= 4) {
       add("tail", {}, TailText(type, isa, lanes));
     } else {
-      add("tail", {},
-          "INLINE $V load_tail(const $T* p, long n) { $V v{}; for (long i = 0; i < n; ++i) v[i] = p[i]; return v; }\n"
-          "INLINE void store_tail($T* p, $V v, long n) { for (long i = 0; i < n; ++i) p[i] = v[i]; }\n");
+      add("tail", {}, NarrowTailText(type, isa, lanes));
     }
     add("window", {"bounds"}, WindowText(type, isa, lanes));
     // Two neighbouring vectors hold every second element of a row of pixels. `fill` is the same in all lanes. Masks of AVX2 are vectors to be computed;
@@ -164,6 +191,7 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
         "INLINE $V load_strided(const $T* p, long stride, long n) {\n"
         "  $V v{};\n"
         "  if (n == $N) {\n"
+        "#pragma clang loop unroll(full)\n"
         "    for (int i = 0; i < $N; ++i) v[i] = p[i * stride];\n"
         "  } else {\n"
         "    for (int i = 0; i < n; ++i) v[i] = p[i * stride];\n"
@@ -172,6 +200,7 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
         "}\n"
         "INLINE void store_strided($T* p, $V v, long stride, long n) {\n"
         "  if (n == $N) {\n"
+        "#pragma clang loop unroll(full)\n"
         "    for (int i = 0; i < $N; ++i) p[i * stride] = v[i];\n"
         "  } else {\n"
         "    for (int i = 0; i < n; ++i) p[i * stride] = v[i];\n"

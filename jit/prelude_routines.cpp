@@ -24,10 +24,12 @@ ROUTINE void copy_squares_$TAG(const $T* from, long from_row, $T* to, long to_ro
     for (; i + $N <= rows; i += $N) {
       $V r[$N];
       const $T* x = from + i * from_row + j;
+#pragma clang loop unroll(full)
       for (int l = 0; l < $N; ++l, x += from_row) r[l] = load(x);
       transpose(r);
       $T* y = to + j * to_row + i;
       if (width == $N) {
+#pragma clang loop unroll(full)
         for (int l = 0; l < $N; ++l, y += to_row) store(y, r[l]);
       } else {
         for (int l = 0; l < width; ++l, y += to_row) store(y, r[l]);
@@ -71,11 +73,13 @@ ROUTINE void pack_squares_$TAG(const $T* from, long row, long rows, long columns
       for (; j + $N <= columns; j += $N) {
         $V r[$N];
         const $T* x = from + j;
+#pragma clang loop unroll(full)
         for (int l = 0; l < $N; ++l, x += row) {
           __builtin_prefetch(x + $AHEAD);
           r[l] = load(x);
         }
         transpose(r);
+#pragma clang loop unroll(full)
         for (int l = 0; l < $N; ++l, y += panel) store(y, r[l]);
       }
     }

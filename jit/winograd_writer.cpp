@@ -130,7 +130,6 @@ void WinogradWriter::WriteTwice(const WinogradTransforms::Matrix& matrix, const 
   out_->Line("vf32 half[{}][{}];", rows, columns);
   for (bool across : {false, true}) {
     const char* index = across ? "i" : "j";
-    out_->Line("#pragma clang loop unroll(disable)");
     out_->Open("for (long {0} = 0; {0} < {1}; ++{0})", index, across ? rows : columns);
     for (int k = 0; k < columns; ++k) {
       out_->Line("const vf32 {} = {};", from[k], across ? fmt::format("half[i][{}]", k) : Substitute(load, {{"$i", std::to_string(k)}}));

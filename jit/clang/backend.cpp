@@ -9,30 +9,26 @@ namespace {
 
 constexpr const char* kTriple = "x86_64-unknown-linux-gnu";
 
-// Loops are unrolled where they are short and constant, as those over a vector's lanes are, or where the source asks for it. The former come first: in a
-// loop over lanes InstCombine takes vectors apart.
+// Loops are unrolled where the source asks for it. Fully first: a loop over lanes takes vectors apart, in which InstCombine must find whole ones.
 llvm::ModulePassManager Passes() {
-  const auto combine = llvm::InstCombineOptions().setVerifyFixpoint(false);
+  const auto hoist = [] { return llvm::createFunctionToLoopPassAdaptor(llvm::LICMPass(llvm::LICMOptions()), /*UseMemorySSA=*/true); };
   llvm::FunctionPassManager sweep;
-  sweep.addPass(llvm::SROAPass(llvm::SROAOptions::ModifyCFG));
+  sweep.addPass(llvm::PromotePass());
   sweep.addPass(llvm::EarlyCSEPass(/*UseMemorySSA=*/true));
   sweep.addPass(llvm::SimplifyCFGPass());
-  llvm::LoopPassManager short_loops;
-  short_loops.addPass(llvm::LoopRotatePass());
-  short_loops.addPass(llvm::LoopFullUnrollPass(/*OptLevel=*/2));
-  sweep.addPass(llvm::createFunctionToLoopPassAdaptor(std::move(short_loops)));
-  sweep.addPass(llvm::SROAPass(llvm::SROAOptions::ModifyCFG));
-  sweep.addPass(llvm::InstCombinePass(combine));
+  llvm::LoopPassManager full;
+  full.addPass(llvm::LoopRotatePass());
+  full.addPass(llvm::LoopFullUnrollPass(/*OptLevel=*/2, /*OnlyWhenForced=*/true));
+  sweep.addPass(llvm::createFunctionToLoopPassAdaptor(std::move(full)));
+  sweep.addPass(llvm::SROAPass(llvm::SROAOptions::ModifyCFG));  // arrays that only unrolled loops index
+  sweep.addPass(llvm::InstCombinePass(llvm::InstCombineOptions().setVerifyFixpoint(false)));
   sweep.addPass(llvm::SimplifyCFGPass());
-  sweep.addPass(llvm::createFunctionToLoopPassAdaptor(llvm::LICMPass(llvm::LICMOptions()), /*UseMemorySSA=*/true));
+  sweep.addPass(hoist());
   sweep.addPass(llvm::LoopUnrollPass(llvm::LoopUnrollOptions(/*OptLevel=*/2, /*OnlyWhenForced=*/true)));
-  sweep.addPass(llvm::GVNPass());
-  sweep.addPass(llvm::DSEPass());
-  sweep.addPass(llvm::InstCombinePass(combine));
   // The accesses of an unrolled loop become constant distances from one address.
   sweep.addPass(llvm::SeparateConstOffsetFromGEPPass());
-  sweep.addPass(llvm::EarlyCSEPass());
-  sweep.addPass(llvm::createFunctionToLoopPassAdaptor(llvm::LICMPass(llvm::LICMOptions()), /*UseMemorySSA=*/true));
+  sweep.addPass(llvm::EarlyCSEPass(/*UseMemorySSA=*/true));
+  sweep.addPass(hoist());
   sweep.addPass(llvm::SimplifyCFGPass());
 
   llvm::ModulePassManager passes;
@@ -65,6 +61,7 @@ Backend::Backend(const CpuTarget& cpu) {
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Fast;          // as -ffp-contract=fast
   machine_.reset(target->createTargetMachine(kTriple, "x86-64", features, options, llvm::Reloc::PIC_));
+  AddCodeGenerator(&emission_, stream_, llvm::CodeGenFileType::ObjectFile);
 }
 
 void Backend::Optimize(llvm::Module& module) {
@@ -81,29 +78,40 @@ void Backend::Optimize(llvm::Module& module) {
   Passes().run(module, modules);
 }
 
-llvm::SmallVector<char, 0> Backend::Emit(llvm::Module& module, llvm::CodeGenFileType type) {
+llvm::StringRef Backend::Emit(llvm::Module& module) {
   module.setDataLayout(machine_->createDataLayout());
-  llvm::SmallVector<char, 0> output;
-  llvm::raw_svector_ostream stream(output);
-  auto& machine = static_cast<llvm::LLVMTargetMachine&>(*machine_);
+  object_.clear();
+  emission_.run(module);
+  return stream_.str();
+}
+
+std::string Backend::Assembly(llvm::Module& module) {
+  module.setDataLayout(machine_->createDataLayout());
+  llvm::SmallVector<char, 0> text;
+  llvm::raw_svector_ostream stream(text);
   llvm::legacy::PassManager passes;
+  AddCodeGenerator(&passes, stream, llvm::CodeGenFileType::AssemblyFile);
+  passes.run(module);
+  return std::string(stream.str());
+}
+
+void Backend::AddCodeGenerator(llvm::legacy::PassManager* passes, llvm::raw_pwrite_stream& stream, llvm::CodeGenFileType type) {
+  auto& machine = static_cast<llvm::LLVMTargetMachine&>(*machine_);
   auto* const infos = new llvm::MachineModuleInfoWrapperPass(&machine);
-  llvm::TargetPassConfig* const config = machine.createPassConfig(passes);
+  llvm::TargetPassConfig* const config = machine.createPassConfig(*passes);
   config->setDisableVerify(true);
-  passes.add(config);
-  passes.add(infos);
+  passes->add(config);
+  passes->add(infos);
   // Of LLVM's own list for IR only what finds addressing modes. What the rest would lower, instruction selection lowers, too, and loop strength reduction,
   // a fifth of the code generator's time, has nothing to do where Passes() has split addresses.
-  passes.add(llvm::createTargetTransformInfoWrapperPass(machine.getTargetIRAnalysis()));
+  passes->add(llvm::createTargetTransformInfoWrapperPass(machine.getTargetIRAnalysis()));
   config->addCodeGenPrepare();
   ATHANOR_CHECK(!config->addInstSelector());
-  passes.add(llvm::Pass::createPass(&llvm::FinalizeISelID));
+  passes->add(llvm::Pass::createPass(&llvm::FinalizeISelID));
   config->addMachinePasses();
   config->setInitialized();
-  ATHANOR_CHECK(!machine.addAsmPrinter(passes, stream, nullptr, type, infos->getMMI().getContext()));
-  passes.add(llvm::createFreeMachineFunctionPass());
-  passes.run(module);
-  return output;
+  ATHANOR_CHECK(!machine.addAsmPrinter(*passes, stream, nullptr, type, infos->getMMI().getContext()));
+  passes->add(llvm::createFreeMachineFunctionPass());
 }
 
 }  // namespace athanor

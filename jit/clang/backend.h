@@ -1,21 +1,31 @@
 #pragma once
+#include <memory>
+#include <string>
+
 #include "jit/clang/llvm_headers.h"
 #include "jit/target.h"
 
 namespace athanor {
 
 // From clang's unoptimised IR to machine code. Generated kernels are already written in vectors and blocks, so the passes are few: clang's -O2 takes longer
-// for the same code. For one module at a time; made once for many, as what LLVM computes of a target takes as long as a small kernel.
+// for the same code. For one module at a time; made once for many, as setting it up takes as long as a small kernel.
 class Backend {
  public:
   explicit Backend(const CpuTarget& cpu);
 
   // Inlines, simplifies, unrolls where the source asks for it.
   void Optimize(llvm::Module& module);
-  llvm::SmallVector<char, 0> Emit(llvm::Module& module, llvm::CodeGenFileType type);
+  // Object code, valid until the next call.
+  llvm::StringRef Emit(llvm::Module& module);
+  std::string Assembly(llvm::Module& module);
 
  private:
+  void AddCodeGenerator(llvm::legacy::PassManager* passes, llvm::raw_pwrite_stream& stream, llvm::CodeGenFileType type);
+
   std::unique_ptr<llvm::TargetMachine> machine_;
+  llvm::SmallVector<char, 0> object_;
+  llvm::raw_svector_ostream stream_{object_};
+  llvm::legacy::PassManager emission_;
 };
 
 }  // namespace athanor

@@ -113,11 +113,12 @@ class ImageContext final : public jitlink::JITLinkContext {
     if (codes_.empty()) return;
     jitlink::Section& section = graph.createSection(".text.codes", static_cast<llvm::orc::MemProt>(kReadExecute));
     const std::vector<jitlink::Symbol*> externals(graph.external_symbols().begin(), graph.external_symbols().end());
+    uint64_t place = 0;                                      // blocks are laid out in the order of what they say are their addresses
     for (const MachineCode& code : codes_) {
       for (jitlink::Symbol* symbol : externals) {
         if (symbol->getName() != code.name) continue;
         const llvm::ArrayRef<char> bytes(reinterpret_cast<const char*>(code.bytes.data()), code.bytes.size());
-        jitlink::Block& block = graph.createContentBlock(section, bytes, ExecutorAddr(), kAlignment, 0);
+        jitlink::Block& block = graph.createContentBlock(section, bytes, ExecutorAddr(place += kAlignment), kAlignment, 0);
         graph.makeDefined(*symbol, block, code.entry, bytes.size() - code.entry, jitlink::Linkage::Strong, jitlink::Scope::Default, /*IsLive=*/false);
       }
     }

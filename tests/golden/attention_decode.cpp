@@ -152,6 +152,7 @@ static __attribute__((noinline)) void dots(const float* k, const float* q, float
       for (int l = 0; l < 16; ++l) r[l] = dot(k + l * 16, q);
     }
     else {
+      #pragma clang loop unroll(full)
       for (int l = 0; l < 16; ++l) r[l] = j + l < keys ? dot(k + l * 16, q) : vf32{};
     }
     transpose(r);

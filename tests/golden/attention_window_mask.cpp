@@ -165,6 +165,7 @@ static __attribute__((noinline)) void add_mask(float* scores, const float* mask,
       continue;
     }
     const long n = keys - j < 16 ? keys - j : 16;
+    #pragma clang loop unroll(full)
     for (int l = 0; l < 16; ++l) r[l] = vf32{};
     for (int l = 0; l < queries; ++l) r[l] = load_tail(mask + (query + l) * 24 + key + j, n);
     transpose(r);

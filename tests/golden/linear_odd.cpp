@@ -115,11 +115,13 @@ ROUTINE void pack_squares_f32(const float* from, long row, long rows, long colum
       for (; j + 16 <= columns; j += 16) {
         vf32 r[16];
         const float* x = from + j;
+#pragma clang loop unroll(full)
         for (int l = 0; l < 16; ++l, x += row) {
           __builtin_prefetch(x + 128);
           r[l] = load(x);
         }
         transpose(r);
+#pragma clang loop unroll(full)
         for (int l = 0; l < 16; ++l, y += panel) store(y, r[l]);
       }
     }
