@@ -9,6 +9,24 @@ namespace {
 
 constexpr const char* kTriple = "x86_64-unknown-linux-gnu";
 
+// Of functions that want it everywhere. LLVM's own analyses each of them first, and marks where their stack slots live.
+struct Inliner : llvm::PassInfoMixin<Inliner> {
+  static bool isRequired() { return true; }
+  llvm::PreservedAnalyses run(llvm::Module& module, llvm::ModuleAnalysisManager&) {
+    for (llvm::Function& function : llvm::make_early_inc_range(module)) {
+      if (function.isDeclaration() || !function.hasFnAttribute(llvm::Attribute::AlwaysInline)) continue;
+      while (!function.use_empty()) {
+        auto* call = llvm::dyn_cast<llvm::CallBase>(function.user_back());
+        ATHANOR_CHECK(call != nullptr && call->getCalledFunction() == &function);
+        llvm::InlineFunctionInfo info;
+        ATHANOR_CHECK(llvm::InlineFunction(*call, info, /*MergeAttributes=*/false, /*CalleeAAR=*/nullptr, /*InsertLifetime=*/false).isSuccess());
+      }
+      function.eraseFromParent();
+    }
+    return llvm::PreservedAnalyses::none();
+  }
+};
+
 // Loops are unrolled where the source asks for it. Fully first: a loop over lanes takes vectors apart, in which InstCombine must find whole ones.
 llvm::ModulePassManager Passes() {
   const auto hoist = [] { return llvm::createFunctionToLoopPassAdaptor(llvm::LICMPass(llvm::LICMOptions()), /*UseMemorySSA=*/true); };
@@ -32,7 +50,7 @@ llvm::ModulePassManager Passes() {
   sweep.addPass(llvm::SimplifyCFGPass());
 
   llvm::ModulePassManager passes;
-  passes.addPass(llvm::AlwaysInlinerPass());
+  passes.addPass(Inliner());
   passes.addPass(llvm::createModuleToFunctionPassAdaptor(std::move(sweep)));
   passes.addPass(llvm::GlobalDCEPass());
   return passes;
@@ -100,6 +118,10 @@ void Backend::AddCodeGenerator(llvm::legacy::PassManager* passes, llvm::raw_pwri
   auto* const infos = new llvm::MachineModuleInfoWrapperPass(&machine);
   llvm::TargetPassConfig* const config = machine.createPassConfig(*passes);
   config->setDisableVerify(true);
+  // Moves chains of masks to mask registers, where they already are.
+  const llvm::PassInfo* const reassignment = llvm::PassRegistry::getPassRegistry()->getPassInfo(llvm::StringRef("x86-domain-reassignment"));
+  ATHANOR_CHECK(reassignment != nullptr);
+  config->disablePass(reassignment->getTypeInfo());
   passes->add(config);
   passes->add(infos);
   // Of LLVM's own list for IR only what finds addressing modes. What the rest would lower, instruction selection lowers, too, and loop strength reduction,
