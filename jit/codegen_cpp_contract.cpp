@@ -206,11 +206,9 @@ class ContractGenerator {
   }
 
   void WriteTiles(KernelSource* source) {
-    const bool row_tails = m_ % schedule_.mr != 0, column_tails = n_ % panel() != 0;
-    const bool whole_rows = m_ >= schedule_.mr, whole_columns = n_ >= panel();
     for (bool row_tail : {false, true}) {
       for (bool column_tail : {false, true}) {
-        if ((row_tail ? row_tails : whole_rows) && (column_tail ? column_tails : whole_columns)) WriteMicrokernel(row_tail, column_tail);
+        if (HasTile(row_tail, column_tail)) WriteMicrokernel(row_tail, column_tail);
       }
     }
     const bool fetches_c = by_strips_ && EpilogueReadsRows(contract_) && k_parts_ == 1 && kc_ >= kFetchSteps;
@@ -246,8 +244,49 @@ class ContractGenerator {
       out_.Line("const long n0 = c0, n1 = c1;");
     }
     WritePackTaskB();
+    where_c_ == C::kPartial || where_c_ == C::kOutput || along_rows_ ? WriteMultiply() : WriteTileLoops(fetches_c);
+    if (column_blocks) out_.Close();
+    if (k_blocks()) out_.Close();
+    if (where_c_ == C::kBlock && along_rows_) {
+      out_.Line("epilogue(args, b, m0, m1 - m0, c0, c1, ({}*)(scratch + {}));", type_, scratch_c_);
+    }
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    out_.Blank();
+    source->phases.push_back({"tiles", tasks});
+  }
+
+  bool row_tails() const { return m_ % schedule_.mr != 0; }
+  bool column_tails() const { return n_ % panel() != 0; }
+  bool whole_rows() const { return m_ >= schedule_.mr; }
+  bool whole_columns() const { return n_ >= panel(); }
+  bool HasTile(bool row_tail, bool column_tail) const {
+    return (row_tail ? row_tails() : whole_rows()) && (column_tail ? column_tails() : whole_columns());
+  }
+
+  // Rows [m0, m1) and columns [n0, n1) over [k0, k1), where nothing happens between tiles.
+  void WriteMultiply() {
+    prelude_.Use("multiply", contract_.accumulator);
+    const Microkernel kernel = TileKernel(false, false);
+    const bool plain_a = schedule_.pack_a == Pack::kNone, plain_b = schedule_.pack_b == Pack::kNone;
+    const int64_t share = FetchShare();
+    out_.OpenBlock();
+    out_.Line("const long m = m0, n = n0;");
+    const auto operand = [&](const std::string& at) { return pairs_ ? fmt::format("(const {}*)({})", type_, at) : at; };
+    const auto tile = [&](bool row_tail, bool column_tail) -> std::string {
+      if (!HasTile(row_tail, column_tail)) return "0";
+      const std::string name = TileKernel(row_tail, column_tail).name;
+      return pairs_ ? fmt::format("(void (*)(const {0}*, const {0}*, {0}*, long, long)){1}", type_, name) : name;
+    };
+    out_.Line("multiply_{}({}, {}, {}, {}, {}, m1 - m0, {},", Name(contract_.accumulator), operand(APointer()), plain_a ? 1 : packer_.a_rows(),
+              plain_a ? kernel.a_row : packer_.a_panel(), share > 0 ? kernel.a_row : 0, share, schedule_.mr);
+    out_.Line("  {}, {}, n1 - n0, {}, {}, {}, {}, {},", operand(BPointer()), plain_b ? panel() : packer_.b_panel(), panel(), CPointer("n", "n0"), c_row_, StepsOfTile(), FirstOfTile());
+    out_.Line("  {}, {}, {}, {});", tile(false, false), tile(false, true), tile(true, false), tile(true, true));
+    out_.Close();
+  }
+
+  void WriteTileLoops(bool fetches_c) {
     out_.Open("for (long m = m0; m < m1; m += {})", schedule_.mr);
-    out_.Line("const long rows = {};", row_tails ? fmt::format("m + {0} < m1 ? {0} : m1 - m", schedule_.mr) : std::to_string(schedule_.mr));
+    out_.Line("const long rows = {};", row_tails() ? fmt::format("m + {0} < m1 ? {0} : m1 - m", schedule_.mr) : std::to_string(schedule_.mr));
     out_.Line("const {}* a = {};", packed_, APointer());
     const bool strips = StripColumns() < BlockColumns();
     if (strips) {
@@ -260,20 +299,12 @@ class ContractGenerator {
     out_.Line("const {}* bp = {};", packed_, BPointer());
     out_.Line("{}* c = {};", type_, CPointer("n", first));
     if (fetches_c) out_.Line("{}fetch_c(args, b, m, m + rows, n);", k_blocks() ? "if (k1 == k_end) " : "");
-    WriteTileCall(row_tails, column_tails, whole_rows, whole_columns);
+    WriteTileCall();
     if (!by_strips_) WriteEpilogueCall("n", fmt::format("n + {0} < {1} ? n + {0} : {1}", panel(), n_), first);
     out_.Close();
     if (by_strips_) WriteEpilogueCall(first, last, first);
     if (strips) out_.Close();
     out_.Close();
-    if (column_blocks) out_.Close();
-    if (k_blocks()) out_.Close();
-    if (where_c_ == C::kBlock && along_rows_) {
-      out_.Line("epilogue(args, b, m0, m1 - m0, c0, c1, ({}*)(scratch + {}));", type_, scratch_c_);
-    }
-    for (int depth = 0; depth < 2; ++depth) out_.Close();
-    out_.Blank();
-    source->phases.push_back({"tiles", tasks});
   }
 
   // The part `index` of [0, size) in parts of `step`; all of it where `index` is empty.
@@ -282,15 +313,19 @@ class ContractGenerator {
     out_.Line("const long {0} = {2} * {3}, {1} = {0} + {3} < {4} ? {0} + {3} : {4};", first, last, index, step, size);
   }
 
-  // Rows of A that lie along k: each tile asks for its share of the next rows. Hardware does better on longer ones.
-  void WriteFetchA() {
+  // Rows of A that lie along k: each tile asks for its share of the next rows, so many steps. Hardware does better on longer ones.
+  int64_t FetchShare() const {
     const Microkernel kernel = TileKernel(false, false);
-    if (kernel.a_step != 1 || kernel.a_row == 0 || kc_ < kFetchSteps || Steps(kc_) * SizeOf(contract_.accumulator) > 1024) return;
-    const int64_t line = 64 / SizeOf(contract_.accumulator), tiles = Ceil(BlockColumns(), panel());
-    const int64_t share = RoundUp(Ceil(Steps(kc_), tiles), line);
+    if (kernel.a_step != 1 || kernel.a_row == 0 || kc_ < kFetchSteps || Steps(kc_) * SizeOf(contract_.accumulator) > 1024) return 0;
+    return RoundUp(Ceil(Steps(kc_), Ceil(BlockColumns(), panel())), 64 / SizeOf(contract_.accumulator));
+  }
+
+  void WriteFetchA() {
+    const int64_t share = FetchShare();
+    if (share == 0) return;
     out_.Open("for (long i = {}; i < {}; ++i)", schedule_.mr, 2 * schedule_.mr);
-    out_.Line("const {}* next = a + i * {} + (n - n0) / {} * {};", packed_, kernel.a_row, panel(), share);
-    out_.Line("for (long p = 0; p < {}; p += {}) __builtin_prefetch(next + p);", share, line);
+    out_.Line("const {}* next = a + i * {} + (n - n0) / {} * {};", packed_, TileKernel(false, false).a_row, panel(), share);
+    out_.Line("for (long p = 0; p < {}; p += {}) __builtin_prefetch(next + p);", share, 64 / SizeOf(contract_.accumulator));
     out_.Close();
   }
 
@@ -362,18 +397,20 @@ class ContractGenerator {
     return "";
   }
 
-  void WriteTileCall(bool row_tails, bool column_tails, bool whole_rows, bool whole_columns) {
+  std::string_view StepsOfTile() const { return pairs_ ? "(k1 - k0 + 1) / 2" : "k1 - k0"; }
+  std::string_view FirstOfTile() const { return k_blocks() ? "k0 == k_begin" : "1"; }
+
+  void WriteTileCall() {
     auto call = [&](bool row_tail, bool column_tail) {
-      return fmt::format("{}(a, bp, c, {}, {});", TileKernel(row_tail, column_tail).name, pairs_ ? "(k1 - k0 + 1) / 2" : "k1 - k0",
-                         k_blocks() ? "k0 == k_begin" : "1");
+      return fmt::format("{}(a, bp, c, {}, {});", TileKernel(row_tail, column_tail).name, StepsOfTile(), FirstOfTile());
     };
     auto columns = [&](bool row_tail) {
-      if (!column_tails) return call(row_tail, false);
-      if (!whole_columns) return call(row_tail, true);
+      if (!column_tails()) return call(row_tail, false);
+      if (!whole_columns()) return call(row_tail, true);
       return fmt::format("if (n + {} <= {}) {} else {}", panel(), n_, call(row_tail, false), call(row_tail, true));
     };
-    if (!row_tails) return out_.Line("{}", columns(false));
-    if (!whole_rows) return out_.Line("{}", columns(true));
+    if (!row_tails()) return out_.Line("{}", columns(false));
+    if (!whole_rows()) return out_.Line("{}", columns(true));
     out_.Open("if (rows == {})", schedule_.mr);
     out_.Line("{}", columns(false));
     out_.Close(" else {");

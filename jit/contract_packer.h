@@ -32,11 +32,14 @@ class ContractPacker {
 
   int64_t a_row() const { return panels_ ? 1 : row_; }       // strides of packed A, in elements
   int64_t a_step() const { return panels_ ? lanes_ : 1; }
+  int64_t a_rows() const { return panels_ ? lanes_ : 1; }    // of a panel of packed A; what follows
+  int64_t a_panel() const { return row_; }
   int64_t PackedRows(int64_t rows) const;                    // elements
   int64_t PackedColumns(int64_t columns) const;
   std::string RowOffset(const std::string& row) const;       // of packed A, k = 0
   std::string PanelOffset(const std::string& n) const;       // of packed B, k = 0, n at the start of a panel
   int64_t b_step() const { return panel_; }
+  int64_t b_panel() const { return panel_stride_; }
   bool b_by_rows() const;                                    // B is read row by row: best packed by parts of k
   int64_t SumElements(int64_t rows) const;                   // room for running sums, in panels
 

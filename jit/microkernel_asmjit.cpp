@@ -122,7 +122,8 @@ bool WriteMicrokernelAsmjit(const Microkernel& kernel, Prelude* prelude, SourceW
   out->Comment(fmt::format("{} rows by {} vectors{}; machine code from asmjit", kernel.mr, kernel.nv,
                            kernel.b_tail > 0 ? fmt::format(", the last with {} lanes", kernel.b_tail) : ""));
   WriteMachineCode({kernel.name, Emitter(kernel, isa).Emit()}, out);
-  out->Line("extern \"C\" void {}(const {}* a, const {}* b, {}* c, long k, long first);", kernel.name, kernel.element(), kernel.element(),
+  // Hidden: its address is a distance, not an entry of a table.
+  out->Line("extern \"C\" __attribute__((visibility(\"hidden\"))) void {}(const {}* a, const {}* b, {}* c, long k, long first);", kernel.name, kernel.element(), kernel.element(),
             ScalarType(kernel.accumulator()));
   out->Blank();
   return true;

@@ -94,6 +94,28 @@ ROUTINE void pack_squares_$TAG(const $T* from, long row, long rows, long columns
 }
 )";
 
+const char kMultiply[] = R"(// Rows by columns of C in tiles of `mr` rows and a panel of columns, each by a micro-kernel; the last rows and columns have their own. Rows i of A begin
+// at i / a_rows * a_panel + i % a_rows, and each tile asks for `share` elements of each of the rows that follow its own, `ahead` from row to row.
+ROUTINE void multiply_$TAG(const $T* a, long a_rows, long a_panel, long ahead, long share, long rows, long mr,
+                           const $T* b, long b_panel, long columns, long panel, $T* c, long c_row, long k, long first,
+                           void (*tile)(const $T*, const $T*, $T*, long, long), void (*tile_n)(const $T*, const $T*, $T*, long, long),
+                           void (*tile_m)(const $T*, const $T*, $T*, long, long), void (*tile_m_n)(const $T*, const $T*, $T*, long, long)) {
+  for (long i = 0; i < rows; i += mr, c += mr * c_row) {
+    const bool whole = rows - i >= mr;
+    const $T *x = a + i / a_rows * a_panel + i % a_rows, *y = b, *next = x + mr * ahead;
+    $T* z = c;
+    for (long left = columns; left > 0; left -= panel, y += b_panel, z += panel, next += share) {
+      if (share > 0) {
+        for (long j = 0; j < mr; ++j) {
+          for (long p = 0; p < share; p += $LINE) __builtin_prefetch(next + j * ahead + p);
+        }
+      }
+      if (left >= panel) (whole ? tile : tile_m)(x, y, z, k, first); else (whole ? tile_n : tile_m_n)(x, y, z, k, first);
+    }
+  }
+}
+)";
+
 }  // namespace
 
 void AppendRoutineUnits(int lanes, std::vector<PreludeUnit>* units) {
@@ -103,11 +125,12 @@ void AppendRoutineUnits(int lanes, std::vector<PreludeUnit>* units) {
     const auto add = [&](const char* name, std::vector<std::string> needs, const char* text) {
       needs.push_back("routine");
       units->push_back({name + tag, std::move(needs),
-                        Substitute(text, {{"$TAG", tag}, {"$T", type.scalar}, {"$V", "v" + tag}, {"$N", std::to_string(lanes)}, {"$AHEAD", std::to_string(8 * lanes)}})});
+                        Substitute(text, {{"$TAG", tag}, {"$T", type.scalar}, {"$V", "v" + tag}, {"$N", std::to_string(lanes)}, {"$AHEAD", std::to_string(8 * lanes)}, {"$LINE", std::to_string(64 / type.bytes)}})});
     };
     add("copy_rows.", {load, store, tail}, kCopyRows);
     add("copy_squares.", {load, store, tail, transpose, "bounds"}, kCopySquares);
     add("pack_rows.", {load, store, tail}, kPackRows);
+    add("multiply.", {}, kMultiply);
     add("pack_squares.", {load, store, tail, transpose, "bounds"}, kPackSquares);
   }
 }

@@ -20,6 +20,27 @@ typedef unsigned short vu16_any __attribute__((vector_size(32), aligned(2), may_
 INLINE vf32 splat(float x) { return vf32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
 INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
+#define ROUTINE static __attribute__((noinline))
+// Rows by columns of C in tiles of `mr` rows and a panel of columns, each by a micro-kernel; the last rows and columns have their own. Rows i of A begin
+// at i / a_rows * a_panel + i % a_rows, and each tile asks for `share` elements of each of the rows that follow its own, `ahead` from row to row.
+ROUTINE void multiply_f32(const float* a, long a_rows, long a_panel, long ahead, long share, long rows, long mr,
+                           const float* b, long b_panel, long columns, long panel, float* c, long c_row, long k, long first,
+                           void (*tile)(const float*, const float*, float*, long, long), void (*tile_n)(const float*, const float*, float*, long, long),
+                           void (*tile_m)(const float*, const float*, float*, long, long), void (*tile_m_n)(const float*, const float*, float*, long, long)) {
+  for (long i = 0; i < rows; i += mr, c += mr * c_row) {
+    const bool whole = rows - i >= mr;
+    const float *x = a + i / a_rows * a_panel + i % a_rows, *y = b, *next = x + mr * ahead;
+    float* z = c;
+    for (long left = columns; left > 0; left -= panel, y += b_panel, z += panel, next += share) {
+      if (share > 0) {
+        for (long j = 0; j < mr; ++j) {
+          for (long p = 0; p < share; p += 16) __builtin_prefetch(next + j * ahead + p);
+        }
+      }
+      if (left >= panel) (whole ? tile : tile_m)(x, y, z, k, first); else (whole ? tile_n : tile_m_n)(x, y, z, k, first);
+    }
+  }
+}
 
 // 8 rows by 3 vectors
 static __attribute__((noinline)) void tile(const float* a, const float* b, float* c, long k, long first) {
@@ -172,18 +193,11 @@ extern "C" void tiles(char* const* args, long begin, long end, char* scratch) {
     const long k_begin = 0, k_end = 64;
     const long k0 = k_begin, k1 = k_end;
     const long n0 = c0, n1 = c1;
-    for (long m = m0; m < m1; m += 8) {
-      const long rows = 8;
-      const float* a = a2 + m * 64 + k0 * 1;
-      for (long n = n0; n < n1; n += 48) {
-        for (long i = 8; i < 16; ++i) {
-          const float* next = a + i * 64 + (n - n0) / 48 * 32;
-          for (long p = 0; p < 32; p += 16) __builtin_prefetch(next + p);
-        }
-        const float* bp = a1 + k0 * 128 + n;
-        float* c = a0 + m * 128 + n;
-        if (n + 48 <= 128) tile(a, bp, c, k1 - k0, 1); else tile_n(a, bp, c, k1 - k0, 1);
-      }
+    {
+      const long m = m0, n = n0;
+      multiply_f32(a2 + m * 64 + k0 * 1, 1, 64, 64, 32, m1 - m0, 8,
+        a1 + k0 * 128 + n, 48, n1 - n0, 48, a0 + m * 128 + n, 128, k1 - k0, 1,
+        tile, tile_n, 0, 0);
     }
   }
 }
