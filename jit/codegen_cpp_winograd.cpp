@@ -60,33 +60,41 @@ class WinogradGenerator {
 
   void WriteTransformWeights() {
     const int taps = form_.taps;
+    const std::string_view memory = MemoryType(plan_.args[form_.other->arg].dtype);
+    const int64_t line = 64 / SizeOf(plan_.args[form_.other->arg].dtype);
+    const bool fetches = by_task() && TapsAreTogether() && form_.weight_channel == taps * taps;  // other rows come before the next part of this one
     for (const char* helper : {"load", "store"}) prelude_.Use(helper, DType::kF32);
     if (schedule_.streaming) prelude_.Use("stream", DType::kF32);
-    out_.Comment(fmt::format("The weights of rows [m0, m1) and channels [c0, c1), {0} x {0} taps each, as {1} x {1} points.", taps, size_));
-    out_.Open("static __attribute__((noinline)) void transform_weights(char* const* args, long m0, long m1, long c0, long c1, float* to)");
-    DeclareArgs(plan_.args, &out_);
-    BodyEmitter emitter(contract_.a, plan_.args, &prelude_, &out_);
-    emitter.SetIndex(0, "0");
-    out_.Open("for (long m = m0; m < m1; ++m, to += {})", weight_row_);
-    emitter.SetIndex(1, "m");
-    emitter.SetIndex(2, "0");
-    const std::string_view memory = MemoryType(plan_.args[form_.other->arg].dtype);
-    out_.Line("const {}* const from = {};", memory, emitter.Pointer(*form_.other));
+    prelude_.Use("routine");
+    out_.Comment(fmt::format("The weights of channels [c0, c1) of a row, {0} x {0} taps each, as {1} x {1} points.", taps, size_));
+    out_.Open("ROUTINE void transform_taps(const {}* from, long channels, long channel, long c0, long c1, float* to, long point{})", memory, fetches ? ", long ahead" : "");
     out_.Open("for (long c = c0; c < c1; c += {})", lanes_);
-    if (by_task() && TapsAreTogether() && form_.weight_channel == taps * taps) {  // other rows come before the next part of this one
-      const int64_t line = 64 / SizeOf(plan_.args[form_.other->arg].dtype);
-      for (int64_t at = 0; at < lanes_ * form_.weight_channel; at += line) {
-        out_.Line("__builtin_prefetch(from + (c + {}) * {} + {}, 0, 2);", schedule_.kc, form_.weight_channel, at);
-      }
+    for (int64_t at = 0; fetches && at < lanes_ * form_.weight_channel; at += line) {
+      out_.Line("__builtin_prefetch(from + (c + ahead) * {} + {}, 0, 2);", form_.weight_channel, at);
     }
     // Behind the last channel it stands again: nobody reads it there.
-    const std::string channel = fmt::format("from + (c + i < {0} ? c + i : {0} - 1) * {1}", form_.channels, form_.weight_channel);
+    const std::string channel = "from + (c + i < channels ? c + i : channels - 1) * channel";
     TapsAreTogether() ? WriteTransposedTaps(channel) : WriteSingleTaps(channel);
     std::vector<std::vector<std::string>> square;
     for (int y = 0; y < taps; ++y) square.push_back(WinogradNames(fmt::format("tap{}_", y), taps));
-    writer_.WriteTwice(transforms_.weights, square,
-                       fmt::format("{}(to + ($i * {} + $j) * {} + (c - c0), $v);", schedule_.streaming ? "stream" : "store", size_, weight_point_));
-    for (int depth = 0; depth < 3; ++depth) out_.Close();
+    for (int i = 0; i < size_; ++i) {
+      out_.Line("float* const row{} = {};", i, i == 0 ? "to + (c - c0)" : fmt::format("row{} + {} * point", i - 1, size_));
+    }
+    writer_.WriteTwice(transforms_.weights, square, fmt::format("{}(row$i + $j * point, $v);", schedule_.streaming ? "stream" : "store"));
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    out_.Blank();
+
+    out_.Comment("The weights of rows [m0, m1) and channels [c0, c1).");
+    out_.Open("INLINE void transform_weights(char* const* args, long m0, long m1, long c0, long c1, float* to)");
+    DeclareArgs(plan_.args, &out_);
+    BodyEmitter emitter(contract_.a, plan_.args, &prelude_, &out_);
+    emitter.SetIndex(0, "0");
+    emitter.SetIndex(1, "m");
+    emitter.SetIndex(2, "0");
+    out_.Open("for (long m = m0; m < m1; ++m, to += {})", weight_row_);
+    out_.Line("transform_taps({}, {}, {}, c0, c1, to, {}{});", emitter.Pointer(*form_.other), form_.channels, form_.weight_channel, weight_point_,
+              fetches ? fmt::format(", {}", schedule_.kc) : "");
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
     out_.Blank();
   }
 

@@ -127,103 +127,113 @@ INLINE void epilogue(char* const* args, long b, long m0, long rows, long n0, lon
   copy_rows_f32(c, 1024, a0 + m0 * 1024 + n0, 1024, rows, n1 - n0);
 }
 
-// The weights of rows [m0, m1) and channels [c0, c1), 3 x 3 taps each, as 6 x 6 points.
-static __attribute__((noinline)) void transform_weights(char* const* args, long m0, long m1, long c0, long c1, float* to) {
+// The weights of channels [c0, c1) of a row, 3 x 3 taps each, as 6 x 6 points.
+ROUTINE void transform_taps(const float* from, long channels, long channel, long c0, long c1, float* to, long point) {
+  for (long c = c0; c < c1; c += 16) {
+    vf32 g0[16];
+    #pragma clang loop unroll(full)
+    for (long i = 0; i < 16; ++i) {
+      const long first = 0, last = 9;
+      g0[i] = load_window(from + (c + i < channels ? c + i : channels - 1) * channel + 0, first, last, vf32{});
+    }
+    transpose(g0);
+    const vf32 tap0_0 = g0[0];
+    const vf32 tap0_1 = g0[1];
+    const vf32 tap0_2 = g0[2];
+    const vf32 tap1_0 = g0[3];
+    const vf32 tap1_1 = g0[4];
+    const vf32 tap1_2 = g0[5];
+    const vf32 tap2_0 = g0[6];
+    const vf32 tap2_1 = g0[7];
+    const vf32 tap2_2 = g0[8];
+    float* const row0 = to + (c - c0);
+    float* const row1 = row0 + 6 * point;
+    float* const row2 = row1 + 6 * point;
+    float* const row3 = row2 + 6 * point;
+    float* const row4 = row3 + 6 * point;
+    float* const row5 = row4 + 6 * point;
+    const vf32 h0_0 = 0.96946746f * tap0_0;
+    const vf32 h0_1_same = -0.5688889f * tap0_0 - 0.22222222f * tap2_0, h0_1_other = -0.35555556f * tap1_0, h0_1 = h0_1_same + h0_1_other, h0_2 = h0_1_same - h0_1_other;
+    const vf32 h0_3_same = 0.084155165f * tap0_0 + 0.22222222f * tap2_0, h0_3_other = 0.13675214f * tap1_0, h0_3 = h0_3_same + h0_3_other, h0_4 = h0_3_same - h0_3_other;
+    const vf32 h0_5 = tap2_0;
+    const vf32 h1_0 = 0.96946746f * tap0_1;
+    const vf32 h1_1_same = -0.5688889f * tap0_1 - 0.22222222f * tap2_1, h1_1_other = -0.35555556f * tap1_1, h1_1 = h1_1_same + h1_1_other, h1_2 = h1_1_same - h1_1_other;
+    const vf32 h1_3_same = 0.084155165f * tap0_1 + 0.22222222f * tap2_1, h1_3_other = 0.13675214f * tap1_1, h1_3 = h1_3_same + h1_3_other, h1_4 = h1_3_same - h1_3_other;
+    const vf32 h1_5 = tap2_1;
+    const vf32 h2_0 = 0.96946746f * tap0_2;
+    const vf32 h2_1_same = -0.5688889f * tap0_2 - 0.22222222f * tap2_2, h2_1_other = -0.35555556f * tap1_2, h2_1 = h2_1_same + h2_1_other, h2_2 = h2_1_same - h2_1_other;
+    const vf32 h2_3_same = 0.084155165f * tap0_2 + 0.22222222f * tap2_2, h2_3_other = 0.13675214f * tap1_2, h2_3 = h2_3_same + h2_3_other, h2_4 = h2_3_same - h2_3_other;
+    const vf32 h2_5 = tap2_2;
+    const vf32 z0_0 = 0.96946746f * h0_0;
+    const vf32 z0_1_same = -0.5688889f * h0_0 - 0.22222222f * h2_0, z0_1_other = -0.35555556f * h1_0, z0_1 = z0_1_same + z0_1_other, z0_2 = z0_1_same - z0_1_other;
+    const vf32 z0_3_same = 0.084155165f * h0_0 + 0.22222222f * h2_0, z0_3_other = 0.13675214f * h1_0, z0_3 = z0_3_same + z0_3_other, z0_4 = z0_3_same - z0_3_other;
+    const vf32 z0_5 = h2_0;
+    store(row0 + 0 * point, z0_0);
+    store(row0 + 1 * point, z0_1);
+    store(row0 + 2 * point, z0_2);
+    store(row0 + 3 * point, z0_3);
+    store(row0 + 4 * point, z0_4);
+    store(row0 + 5 * point, z0_5);
+    const vf32 z1_0 = 0.96946746f * h0_1;
+    const vf32 z1_1_same = -0.5688889f * h0_1 - 0.22222222f * h2_1, z1_1_other = -0.35555556f * h1_1, z1_1 = z1_1_same + z1_1_other, z1_2 = z1_1_same - z1_1_other;
+    const vf32 z1_3_same = 0.084155165f * h0_1 + 0.22222222f * h2_1, z1_3_other = 0.13675214f * h1_1, z1_3 = z1_3_same + z1_3_other, z1_4 = z1_3_same - z1_3_other;
+    const vf32 z1_5 = h2_1;
+    store(row1 + 0 * point, z1_0);
+    store(row1 + 1 * point, z1_1);
+    store(row1 + 2 * point, z1_2);
+    store(row1 + 3 * point, z1_3);
+    store(row1 + 4 * point, z1_4);
+    store(row1 + 5 * point, z1_5);
+    const vf32 z2_0 = 0.96946746f * h0_2;
+    const vf32 z2_1_same = -0.5688889f * h0_2 - 0.22222222f * h2_2, z2_1_other = -0.35555556f * h1_2, z2_1 = z2_1_same + z2_1_other, z2_2 = z2_1_same - z2_1_other;
+    const vf32 z2_3_same = 0.084155165f * h0_2 + 0.22222222f * h2_2, z2_3_other = 0.13675214f * h1_2, z2_3 = z2_3_same + z2_3_other, z2_4 = z2_3_same - z2_3_other;
+    const vf32 z2_5 = h2_2;
+    store(row2 + 0 * point, z2_0);
+    store(row2 + 1 * point, z2_1);
+    store(row2 + 2 * point, z2_2);
+    store(row2 + 3 * point, z2_3);
+    store(row2 + 4 * point, z2_4);
+    store(row2 + 5 * point, z2_5);
+    const vf32 z3_0 = 0.96946746f * h0_3;
+    const vf32 z3_1_same = -0.5688889f * h0_3 - 0.22222222f * h2_3, z3_1_other = -0.35555556f * h1_3, z3_1 = z3_1_same + z3_1_other, z3_2 = z3_1_same - z3_1_other;
+    const vf32 z3_3_same = 0.084155165f * h0_3 + 0.22222222f * h2_3, z3_3_other = 0.13675214f * h1_3, z3_3 = z3_3_same + z3_3_other, z3_4 = z3_3_same - z3_3_other;
+    const vf32 z3_5 = h2_3;
+    store(row3 + 0 * point, z3_0);
+    store(row3 + 1 * point, z3_1);
+    store(row3 + 2 * point, z3_2);
+    store(row3 + 3 * point, z3_3);
+    store(row3 + 4 * point, z3_4);
+    store(row3 + 5 * point, z3_5);
+    const vf32 z4_0 = 0.96946746f * h0_4;
+    const vf32 z4_1_same = -0.5688889f * h0_4 - 0.22222222f * h2_4, z4_1_other = -0.35555556f * h1_4, z4_1 = z4_1_same + z4_1_other, z4_2 = z4_1_same - z4_1_other;
+    const vf32 z4_3_same = 0.084155165f * h0_4 + 0.22222222f * h2_4, z4_3_other = 0.13675214f * h1_4, z4_3 = z4_3_same + z4_3_other, z4_4 = z4_3_same - z4_3_other;
+    const vf32 z4_5 = h2_4;
+    store(row4 + 0 * point, z4_0);
+    store(row4 + 1 * point, z4_1);
+    store(row4 + 2 * point, z4_2);
+    store(row4 + 3 * point, z4_3);
+    store(row4 + 4 * point, z4_4);
+    store(row4 + 5 * point, z4_5);
+    const vf32 z5_0 = 0.96946746f * h0_5;
+    const vf32 z5_1_same = -0.5688889f * h0_5 - 0.22222222f * h2_5, z5_1_other = -0.35555556f * h1_5, z5_1 = z5_1_same + z5_1_other, z5_2 = z5_1_same - z5_1_other;
+    const vf32 z5_3_same = 0.084155165f * h0_5 + 0.22222222f * h2_5, z5_3_other = 0.13675214f * h1_5, z5_3 = z5_3_same + z5_3_other, z5_4 = z5_3_same - z5_3_other;
+    const vf32 z5_5 = h2_5;
+    store(row5 + 0 * point, z5_0);
+    store(row5 + 1 * point, z5_1);
+    store(row5 + 2 * point, z5_2);
+    store(row5 + 3 * point, z5_3);
+    store(row5 + 4 * point, z5_4);
+    store(row5 + 5 * point, z5_5);
+  }
+}
+
+// The weights of rows [m0, m1) and channels [c0, c1).
+INLINE void transform_weights(char* const* args, long m0, long m1, long c0, long c1, float* to) {
   float* const a0 = (float*)args[0];
   const float* const a1 = (const float*)args[1];
   const float* const a2 = (const float*)args[2];
   for (long m = m0; m < m1; ++m, to += 32) {
-    const float* const from = a2 + m * 288;
-    for (long c = c0; c < c1; c += 16) {
-      vf32 g0[16];
-      #pragma clang loop unroll(full)
-      for (long i = 0; i < 16; ++i) {
-        const long first = 0, last = 9;
-        g0[i] = load_window(from + (c + i < 32 ? c + i : 32 - 1) * 9 + 0, first, last, vf32{});
-      }
-      transpose(g0);
-      const vf32 tap0_0 = g0[0];
-      const vf32 tap0_1 = g0[1];
-      const vf32 tap0_2 = g0[2];
-      const vf32 tap1_0 = g0[3];
-      const vf32 tap1_1 = g0[4];
-      const vf32 tap1_2 = g0[5];
-      const vf32 tap2_0 = g0[6];
-      const vf32 tap2_1 = g0[7];
-      const vf32 tap2_2 = g0[8];
-      const vf32 h0_0 = 0.96946746f * tap0_0;
-      const vf32 h0_1_same = -0.5688889f * tap0_0 - 0.22222222f * tap2_0, h0_1_other = -0.35555556f * tap1_0, h0_1 = h0_1_same + h0_1_other, h0_2 = h0_1_same - h0_1_other;
-      const vf32 h0_3_same = 0.084155165f * tap0_0 + 0.22222222f * tap2_0, h0_3_other = 0.13675214f * tap1_0, h0_3 = h0_3_same + h0_3_other, h0_4 = h0_3_same - h0_3_other;
-      const vf32 h0_5 = tap2_0;
-      const vf32 h1_0 = 0.96946746f * tap0_1;
-      const vf32 h1_1_same = -0.5688889f * tap0_1 - 0.22222222f * tap2_1, h1_1_other = -0.35555556f * tap1_1, h1_1 = h1_1_same + h1_1_other, h1_2 = h1_1_same - h1_1_other;
-      const vf32 h1_3_same = 0.084155165f * tap0_1 + 0.22222222f * tap2_1, h1_3_other = 0.13675214f * tap1_1, h1_3 = h1_3_same + h1_3_other, h1_4 = h1_3_same - h1_3_other;
-      const vf32 h1_5 = tap2_1;
-      const vf32 h2_0 = 0.96946746f * tap0_2;
-      const vf32 h2_1_same = -0.5688889f * tap0_2 - 0.22222222f * tap2_2, h2_1_other = -0.35555556f * tap1_2, h2_1 = h2_1_same + h2_1_other, h2_2 = h2_1_same - h2_1_other;
-      const vf32 h2_3_same = 0.084155165f * tap0_2 + 0.22222222f * tap2_2, h2_3_other = 0.13675214f * tap1_2, h2_3 = h2_3_same + h2_3_other, h2_4 = h2_3_same - h2_3_other;
-      const vf32 h2_5 = tap2_2;
-      const vf32 z0_0 = 0.96946746f * h0_0;
-      const vf32 z0_1_same = -0.5688889f * h0_0 - 0.22222222f * h2_0, z0_1_other = -0.35555556f * h1_0, z0_1 = z0_1_same + z0_1_other, z0_2 = z0_1_same - z0_1_other;
-      const vf32 z0_3_same = 0.084155165f * h0_0 + 0.22222222f * h2_0, z0_3_other = 0.13675214f * h1_0, z0_3 = z0_3_same + z0_3_other, z0_4 = z0_3_same - z0_3_other;
-      const vf32 z0_5 = h2_0;
-      store(to + (0 * 6 + 0) * 1040 + (c - c0), z0_0);
-      store(to + (0 * 6 + 1) * 1040 + (c - c0), z0_1);
-      store(to + (0 * 6 + 2) * 1040 + (c - c0), z0_2);
-      store(to + (0 * 6 + 3) * 1040 + (c - c0), z0_3);
-      store(to + (0 * 6 + 4) * 1040 + (c - c0), z0_4);
-      store(to + (0 * 6 + 5) * 1040 + (c - c0), z0_5);
-      const vf32 z1_0 = 0.96946746f * h0_1;
-      const vf32 z1_1_same = -0.5688889f * h0_1 - 0.22222222f * h2_1, z1_1_other = -0.35555556f * h1_1, z1_1 = z1_1_same + z1_1_other, z1_2 = z1_1_same - z1_1_other;
-      const vf32 z1_3_same = 0.084155165f * h0_1 + 0.22222222f * h2_1, z1_3_other = 0.13675214f * h1_1, z1_3 = z1_3_same + z1_3_other, z1_4 = z1_3_same - z1_3_other;
-      const vf32 z1_5 = h2_1;
-      store(to + (1 * 6 + 0) * 1040 + (c - c0), z1_0);
-      store(to + (1 * 6 + 1) * 1040 + (c - c0), z1_1);
-      store(to + (1 * 6 + 2) * 1040 + (c - c0), z1_2);
-      store(to + (1 * 6 + 3) * 1040 + (c - c0), z1_3);
-      store(to + (1 * 6 + 4) * 1040 + (c - c0), z1_4);
-      store(to + (1 * 6 + 5) * 1040 + (c - c0), z1_5);
-      const vf32 z2_0 = 0.96946746f * h0_2;
-      const vf32 z2_1_same = -0.5688889f * h0_2 - 0.22222222f * h2_2, z2_1_other = -0.35555556f * h1_2, z2_1 = z2_1_same + z2_1_other, z2_2 = z2_1_same - z2_1_other;
-      const vf32 z2_3_same = 0.084155165f * h0_2 + 0.22222222f * h2_2, z2_3_other = 0.13675214f * h1_2, z2_3 = z2_3_same + z2_3_other, z2_4 = z2_3_same - z2_3_other;
-      const vf32 z2_5 = h2_2;
-      store(to + (2 * 6 + 0) * 1040 + (c - c0), z2_0);
-      store(to + (2 * 6 + 1) * 1040 + (c - c0), z2_1);
-      store(to + (2 * 6 + 2) * 1040 + (c - c0), z2_2);
-      store(to + (2 * 6 + 3) * 1040 + (c - c0), z2_3);
-      store(to + (2 * 6 + 4) * 1040 + (c - c0), z2_4);
-      store(to + (2 * 6 + 5) * 1040 + (c - c0), z2_5);
-      const vf32 z3_0 = 0.96946746f * h0_3;
-      const vf32 z3_1_same = -0.5688889f * h0_3 - 0.22222222f * h2_3, z3_1_other = -0.35555556f * h1_3, z3_1 = z3_1_same + z3_1_other, z3_2 = z3_1_same - z3_1_other;
-      const vf32 z3_3_same = 0.084155165f * h0_3 + 0.22222222f * h2_3, z3_3_other = 0.13675214f * h1_3, z3_3 = z3_3_same + z3_3_other, z3_4 = z3_3_same - z3_3_other;
-      const vf32 z3_5 = h2_3;
-      store(to + (3 * 6 + 0) * 1040 + (c - c0), z3_0);
-      store(to + (3 * 6 + 1) * 1040 + (c - c0), z3_1);
-      store(to + (3 * 6 + 2) * 1040 + (c - c0), z3_2);
-      store(to + (3 * 6 + 3) * 1040 + (c - c0), z3_3);
-      store(to + (3 * 6 + 4) * 1040 + (c - c0), z3_4);
-      store(to + (3 * 6 + 5) * 1040 + (c - c0), z3_5);
-      const vf32 z4_0 = 0.96946746f * h0_4;
-      const vf32 z4_1_same = -0.5688889f * h0_4 - 0.22222222f * h2_4, z4_1_other = -0.35555556f * h1_4, z4_1 = z4_1_same + z4_1_other, z4_2 = z4_1_same - z4_1_other;
-      const vf32 z4_3_same = 0.084155165f * h0_4 + 0.22222222f * h2_4, z4_3_other = 0.13675214f * h1_4, z4_3 = z4_3_same + z4_3_other, z4_4 = z4_3_same - z4_3_other;
-      const vf32 z4_5 = h2_4;
-      store(to + (4 * 6 + 0) * 1040 + (c - c0), z4_0);
-      store(to + (4 * 6 + 1) * 1040 + (c - c0), z4_1);
-      store(to + (4 * 6 + 2) * 1040 + (c - c0), z4_2);
-      store(to + (4 * 6 + 3) * 1040 + (c - c0), z4_3);
-      store(to + (4 * 6 + 4) * 1040 + (c - c0), z4_4);
-      store(to + (4 * 6 + 5) * 1040 + (c - c0), z4_5);
-      const vf32 z5_0 = 0.96946746f * h0_5;
-      const vf32 z5_1_same = -0.5688889f * h0_5 - 0.22222222f * h2_5, z5_1_other = -0.35555556f * h1_5, z5_1 = z5_1_same + z5_1_other, z5_2 = z5_1_same - z5_1_other;
-      const vf32 z5_3_same = 0.084155165f * h0_5 + 0.22222222f * h2_5, z5_3_other = 0.13675214f * h1_5, z5_3 = z5_3_same + z5_3_other, z5_4 = z5_3_same - z5_3_other;
-      const vf32 z5_5 = h2_5;
-      store(to + (5 * 6 + 0) * 1040 + (c - c0), z5_0);
-      store(to + (5 * 6 + 1) * 1040 + (c - c0), z5_1);
-      store(to + (5 * 6 + 2) * 1040 + (c - c0), z5_2);
-      store(to + (5 * 6 + 3) * 1040 + (c - c0), z5_3);
-      store(to + (5 * 6 + 4) * 1040 + (c - c0), z5_4);
-      store(to + (5 * 6 + 5) * 1040 + (c - c0), z5_5);
-    }
+    transform_taps(a2 + m * 288, 32, 9, c0, c1, to, 1040);
   }
 }
 
