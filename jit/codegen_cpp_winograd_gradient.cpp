@@ -71,17 +71,58 @@ class WinogradGradientGenerator {
     source->scratch_bytes = std::max(scratch, writer_.points() * square_ * 4 + 64);
   }
 
+  // What the gradients phase does to a run of tiles, to the lines of a vector of tiles, and to a square.
+  void WriteGradientRoutines() {
+    const int tile = schedule_.tile, size = writer_.size();
+    prelude_.Use("transpose", DType::kF32), prelude_.Use("routine");
+    out_.Comment(fmt::format("A run of tiles of {0} x {0} pixels, transformed along y. Pixels end at `width` and `height`.", tile));
+    out_.Open("ROUTINE void transform_run(const {}* from, long row, long run, long width, long height, float (*lines)[{}], long at)",
+              MemoryType(plan_.args[form_.other->arg].dtype), LineFloats());
+    out_.Open("for (long q = 0; q < run * {}; q += {})", tile, lanes_);
+    out_.Line("const long first = 0, last = width - q;");
+    for (int i = 0; i < tile; ++i) {
+      out_.Line("const vf32 d{0} = {0} < height ? {1} : vf32{{}};", i, writer_.Pixels(*form_.other, fmt::format("from + {} * row + q", i)));
+    }
+    WriteLinearMap(transforms_.weights, WinogradNames("d", tile), WinogradNames("t", size), &out_);
+    for (int i = 0; i < size; ++i) out_.Line("store(lines[{}] + at + q, t{});", i, i);
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    out_.Blank();
+
+    out_.Comment("Lines, transformed along x, one row of each point's square.");
+    out_.Open("ROUTINE void transform_lines(const float (*lines)[{}], float* to)", LineFloats());
+    out_.Open("for (long i = 0; i < {}; ++i, to += {})", size, size * square_);
+    out_.Line("const float* const l = lines[i];");
+    writer_.WriteUnzip(tile);
+    WriteLinearMap(transforms_.weights, WinogradNames("e", tile), WinogradNames("r", size), &out_);
+    for (int k = 0; k < size; ++k) out_.Line("store(to + {}, r{});", k * square_, k);
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    out_.Blank();
+
+    out_.Comment("Each point's square, transposed: a row of `to` for each of `tiles`.");
+    out_.Open("ROUTINE void transpose_points(const float* square, long tiles, float* to, long point, long row)");
+    out_.Open("for (long i = 0; i < {}; ++i, square += {}, to += point)", writer_.points(), square_);
+    out_.Line("vf32 r[{}];", lanes_);
+    out_.Line("#pragma clang loop unroll(full)");
+    out_.Line("for (int l = 0; l < {}; ++l) r[l] = load(square + l * {});", lanes_, 2 * lanes_);
+    out_.Line("transpose(r);");
+    out_.Line("for (long p = 0; p < tiles; ++p) {}(to + p * row, r[p]);", schedule_.streaming ? "stream" : "store");
+    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    out_.Blank();
+  }
+
+  int64_t LineFloats() const { return (schedule_.tile + 2) * lanes_; }  // of the tiles of a square, and what a whole vector adds
+
   // Squares of a vector of tiles and a vector of out channels: transformed along tiles, then transposed.
   void WriteGradients(KernelSource* source) {
     const int tile = schedule_.tile, size = writer_.size();
-    prelude_.Use("transpose", DType::kF32);
     if (schedule_.streaming) prelude_.Use("stream", DType::kF32), prelude_.Use("fence");
+    WriteGradientRoutines();
     const int64_t columns = Ceil(form_.out_channels, lanes_);
     out_.Comment(fmt::format("The gradient of the pixels of tiles, {0} x {0} each, as {1} x {1} points.", tile, size));
     out_.Open("extern \"C\" void gradients(char* const* args, long begin, long end, char* scratch)");
     DeclareArgs(plan_.args, &out_);
     out_.Line("float* const square = (float*)scratch;");
-    out_.Line("float lines[{}][{}];", size, (tile + 2) * lanes_);
+    out_.Line("float lines[{}][{}];", size, LineFloats());
     out_.Open("for (long task = begin; task < end; ++task)");
     out_.Line("const long n0 = task % {0} * {1}, n1 = n0 + {1} < {2} ? n0 + {1} : {2};", columns, lanes_, form_.out_channels);
     out_.Line("const long p0 = task / {0} * {1}, p1 = p0 + {1} < {2} ? p0 + {1} : {2};", columns, lanes_, writer_.tiles());
@@ -96,32 +137,13 @@ class WinogradGradientGenerator {
     }
     out_.Line("const {}* const from = a{} + {} + image * {} + top * {} + left{};", MemoryType(plan_.args[form_.other->arg].dtype), form_.other->arg,
               form_.other->map.offset(), form_.gradient_image, form_.gradient_row, channel);
-    out_.Open("for (long q = 0; q < run * {}; q += {})", tile, lanes_);
-    out_.Line("const long first = 0, last = {} - (left + q);", form_.x.out);
-    for (int i = 0; i < tile; ++i) {
-      out_.Line("const vf32 d{0} = top + {0} < {1} ? {2} : vf32{{}};", i, form_.y.out,
-                writer_.Pixels(*form_.other, fmt::format("from + {} + q", i * form_.gradient_row)));
-    }
-    WriteLinearMap(transforms_.weights, WinogradNames("d", tile), WinogradNames("t", size), &out_);
-    for (int i = 0; i < size; ++i) out_.Line("store(lines[{0}] + (p - p0) * {1} + q, t{0});", i, tile);
-    out_.Close();
+    out_.Line("transform_run(from, {}, run, {} - left, {} - top, lines, (p - p0) * {});", form_.gradient_row, form_.x.out, form_.y.out, tile);
     writer_.CloseRuns();
-    out_.Open("for (long i = 0; i < {}; ++i)", size);
-    out_.Line("const float* const l = lines[i];");
-    out_.Line("float* const to = square + i * {} + (n - n0) * {};", size * square_, 2 * lanes_);
-    writer_.WriteUnzip(tile);
-    WriteLinearMap(transforms_.weights, WinogradNames("e", tile), WinogradNames("r", size), &out_);
-    for (int j = 0; j < size; ++j) out_.Line("store(to + {}, r{});", j * square_, j);
-    for (int depth = 0; depth < 2; ++depth) out_.Close();
-    out_.Open("for (long point = 0; point < {}; ++point)", writer_.points());
-    out_.Line("vf32 r[{}];", lanes_);
-    out_.Line("#pragma clang loop unroll(full)");
-    out_.Line("for (int i = 0; i < {}; ++i) r[i] = load(square + point * {} + i * {});", lanes_, square_, 2 * lanes_);
-    out_.Line("transpose(r);");
-    out_.Line("float* const to = (float*)args[{}] + p0 / {} * {} + point * {} + p0 % {} * {} + n0;", plan_.args.size(), schedule_.kc,
-              writer_.points() * gradient_point_, gradient_point_, schedule_.kc, gradient_row_);
-    out_.Line("for (long p = 0; p < p1 - p0; ++p) {}(to + p * {}, r[p]);", schedule_.streaming ? "stream" : "store", gradient_row_);
-    for (int depth = 0; depth < 2; ++depth) out_.Close();
+    out_.Line("transform_lines(lines, square + (n - n0) * {});", 2 * lanes_);
+    out_.Close();
+    out_.Line("transpose_points(square, p1 - p0, (float*)args[{}] + p0 / {} * {} + p0 % {} * {} + n0, {}, {});", plan_.args.size(), schedule_.kc,
+              writer_.points() * gradient_point_, schedule_.kc, gradient_row_, gradient_point_, gradient_row_);
+    out_.Close();
     if (schedule_.streaming) out_.Line("fence();");
     out_.Close();
     out_.Blank();
