@@ -5,6 +5,8 @@
 #include <thread>
 #include <vector>
 
+#include "jit/machine_code.h"
+#include "jit/source_writer.h"
 #include "ops/error.h"
 
 namespace athanor {
@@ -52,6 +54,30 @@ extern "C" int choose(int x, int y) {
     EXPECT_EQ(choose(7, 1), 42);
     EXPECT_EQ(choose(9, 1), 0);
   }
+}
+
+// Two functions of one size might be placed in either order, and one compiler serves many sources.
+TEST(ClangCompiler, TheSameSourceIsTheSameImage) {
+  std::string text = "extern \"C\" {\nint before(); int after();\n}\nextern \"C\" int both() { return before() * 10 + after(); }\n";
+  for (const char* function : {"before", "after"}) {         // mov eax, 4 or 2; ret
+    SourceWriter out;
+    WriteMachineCode({function, {0xb8, static_cast<uint8_t>(function[0] == 'b' ? 4 : 2), 0, 0, 0, 0xc3}}, &out);
+    text += out.text();
+  }
+  const std::unique_ptr<Compiler> compiler = MakeClangCompiler(DetectCpu());
+  const Image image = compiler->Compile({.text = text}, "both");
+  EXPECT_EQ(Module(image, "both").Get<int()>("both")(), 42);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_NO_THROW(compiler->Compile({.text = kVectors}, "scale"));
+    EXPECT_EQ(compiler->Compile({.text = text}, "both"), image);
+  }
+  EXPECT_EQ(CompileText(text), image);
+}
+
+TEST(ClangCompiler, OnlyBuiltinsThatASourceNamesAreKnown) {
+  EXPECT_NO_THROW(CompileText("extern \"C\" int ones(unsigned x) { return __builtin_popcount(x); }"));
+  EXPECT_THROW(CompileText("extern \"C\" int ones(unsigned x) { return popcount(x); }"), InternalError);
+  EXPECT_THROW(CompileText("extern \"C\" int ones(unsigned x) { return __builtin_no_such(x); }"), InternalError);
 }
 
 TEST(ClangCompiler, LoopsBecomeNoLibraryCalls) {
