@@ -23,7 +23,7 @@ void WriteDropout(const AttentionPlan& plan, int64_t row, Prelude* prelude, Sour
   out->Line("vi32 words[4] = {{splat((int)(({}) / 4)), iota_i32() + (int)row, splat((int)offset), splat((int)(offset >> 32))}};",
             key);
   out->Line("philox(words, (unsigned)seed, (unsigned)(seed >> 32));");
-  out->Line("#pragma clang loop unroll(full)");
+  out->Unroll();
   out->Open("for (int t = 0; t < 4; ++t)");
   out->Line("if (j + t < begin || j + t >= end) continue;");
   out->Line("const vi32 kept = (words[t] ^ (int)0x80000000) >= {};", threshold);

@@ -40,16 +40,16 @@ void WriteTransposed(const AttentionPlan& plan, int64_t row, Prelude* prelude, S
   out->Line("{} r[{}];", VectorType(plan.dtype), lanes);
   const std::string address = fmt::format("mask + {} + key + j", DigitsText(plan.mask.map.dim(2), "(query + l)"));
   out->Open("if (queries == {0} && j + {0} <= keys)", lanes);
-  out->Line("#pragma clang loop unroll(full)");
+  out->Unroll();
   out->Line("for (int l = 0; l < {}; ++l) r[l] = {};", lanes, Added(plan, fmt::format("load{}({})", suffix, address), true));
   out->Line("transpose(r);");
-  out->Line("#pragma clang loop unroll(full)");
+  out->Unroll();
   const std::string scores = fmt::format("scores + (j + l) * {}", row);
   out->Line("for (int l = 0; l < {}; ++l) store({}, {} + r[l]);", lanes, scores, Scaled(plan, fmt::format("load({})", scores)));
   out->Line("continue;");
   out->Close();
   out->Line("const long n = keys - j < {0} ? keys - j : {0};", lanes);
-  out->Line("#pragma clang loop unroll(full)");
+  out->Unroll();
   out->Line("for (int l = 0; l < {}; ++l) r[l] = {}{{}};", lanes, VectorType(plan.dtype));
   out->Line("for (int l = 0; l < queries; ++l) r[l] = {};",
             Added(plan, fmt::format("load{}_tail({}, n)", suffix, address), true));
@@ -131,7 +131,7 @@ void WriteStoreMaskGradient(const AttentionPlan& plan, int64_t row, Prelude* pre
     out->Open("for (long j = 0; j < keys; j += {})", lanes);
     out->Line("const long n = keys - j < {0} ? keys - j : {0};", lanes);
     out->Line("{0} r[{1}];", VectorType(plan.dtype), lanes);
-    out->Line("#pragma clang loop unroll(full)");
+    out->Unroll();
     out->Line("for (int l = 0; l < {}; ++l) r[l] = l < n ? load(ds + (j + l) * {}) : {}{{}};", lanes, row,
               VectorType(plan.dtype));
     out->Line("transpose(r);");

@@ -283,14 +283,14 @@ void AttentionWriter::WriteTransposedPacking(const std::string& name, int64_t ro
   ForVectors(depth, [&](int64_t d, int64_t live) {
     out_.OpenBlock();
     out_.Line("{} r[{}];", vector, lanes_);
-    out_.Line("#pragma clang loop unroll(full)");
+    out_.Unroll();
     if (rows % lanes_ == 0) {
       out_.Line("for (int l = 0; l < {}; ++l) r[l] = {};", lanes_, row_text(d, live));
     } else {
       out_.Line("for (int l = 0; l < {}; ++l) r[l] = i + l < {} ? {} : {}{{}};", lanes_, rows, row_text(d, live), vector);
     }
     out_.Line("transpose(r);");
-    out_.Line("#pragma clang loop unroll(full)");
+    out_.Unroll();
     out_.Line("for (int l = 0; l < {}; ++l) store(to + ({} + l) * {} + i, r[l]{});", live ? live : lanes_, d, queries_,
               factor == 1 ? "" : " * " + Literal(factor, attention_.dtype));
     out_.Close();

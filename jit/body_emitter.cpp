@@ -12,6 +12,9 @@ bool StrideVaries(const Digits& digits) {
   return std::any_of(digits.begin(), digits.end(), [](const Digit& d) { return d.extent > 1 && d.stride != 0; });
 }
 
+// Of an element of VectorType(dtype).
+DType LaneType(DType dtype) { return dtype == DType::kBool ? DType::kI32 : ValueType(dtype); }
+
 std::string Plus(const std::string& a, const std::string& b) { return a.empty() ? b : b.empty() ? a : a + " + " + b; }
 
 }  // namespace
@@ -262,14 +265,13 @@ std::string BodyEmitter::LoadScalar(const std::string& pointer, DType dtype) {
 }
 
 std::string BodyEmitter::DeclareLanes(const std::string& name, DType dtype, std::string_view initial) {
-  const DType lane = dtype == DType::kBool ? DType::kI32 : ValueType(dtype);
-  for (const char* helper : {"load", "store"}) prelude_->Use(helper, lane);
-  out_->Line("{} {}_lanes[{}]{};", ScalarType(lane), name, prelude_->lanes(), initial);
+  out_->Line("{} {}_lanes[{}]{};", ScalarType(LaneType(dtype)), name, prelude_->lanes(), initial);
   return name + "_lanes";
 }
 
 std::string BodyEmitter::StoreLanes(const std::string& name, const std::string& vector, DType memory) {
   const std::string lanes = DeclareLanes(name, memory);
+  prelude_->Use("store", LaneType(memory));
   out_->Line("store({}, {});", lanes, vector);
   if (memory == DType::kBool) return lanes + "[l] & 1";
   if (MemorySuffix(memory).empty()) return lanes + "[l]";
@@ -288,6 +290,7 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
   if (access.kind == Access::Kind::kLanes) {
     const std::string name = NewName(id), lanes = DeclareLanes(name, memory, state_.live.empty() ? "" : " = {}");
     out_->Line("for (long l = 0; l < {}; ++l) {}[l] = {}{};", Lanes(), lanes, memory == DType::kBool ? "-" : "", LoadScalar(access.pointer, memory));
+    prelude_->Use("load", LaneType(memory));
     out_->Line("const {} {} = load({});", VectorType(memory), name, lanes);
     if (ValueType(memory) == ValueType(expr.dtype)) return {name, true};
     return {Define(id, expr.dtype, true, Convert(name, memory, expr.dtype, true)), true};
@@ -359,6 +362,7 @@ BodyEmitter::Value BodyEmitter::BoundedLoad(const Expr& expr, int id, const Acce
                                     ? access.pointer
                                     : fmt::format("{} + l * {}", access.pointer, access.stride);
     const std::string lanes = DeclareLanes(name, value);
+    for (const char* helper : {"load", "store"}) prelude_->Use(helper, LaneType(value));
     out_->Line("store({}, {});", lanes, name);
     out_->Open("for (long l = 0; l < {}; ++l)", Lanes());
     out_->Line("if ({}) {}[l] = {}{};", conjunction(true, true), lanes, memory == DType::kBool ? "-" : "", element(pointer));

@@ -81,16 +81,16 @@ class DecodeGenerator : AttentionWriter {
     out_.Open("for (long j = 0; j < keys; j += {0}, k += {0} * {1})", lanes_, Stride(k_));
     out_.Line("{} r[{}];", vector_, lanes_);
     out_.Open("if (j + {} <= keys)", lanes_);
-    out_.Line("#pragma clang loop unroll(full)");
+    out_.Unroll();
     out_.Line("for (int l = 0; l < {}; ++l) r[l] = dot(k + l * {}, q);", lanes_, Stride(k_));
     out_.Close();
     out_.Open("else");
-    out_.Line("#pragma clang loop unroll(full)");
+    out_.Unroll();
     out_.Line("for (int l = 0; l < {}; ++l) r[l] = j + l < keys ? dot(k + l * {}, q) : {}{{}};", lanes_, Stride(k_), vector_);
     out_.Close();
     out_.Line("transpose(r);");
     for (int step = 1; step < lanes_; step *= 2) {
-      out_.Line("#pragma clang loop unroll(full)");
+      out_.Unroll();
       out_.Line("for (int l = 0; l < {}; l += {}) r[l] += r[l + {}];", lanes_, 2 * step, step);
     }
     out_.Line("store(s + j, r[0]);");

@@ -138,6 +138,7 @@ class ContractGenerator {
   static constexpr int64_t kCombinedRows = 16;               // of C that one task of the combine phase finishes
   static constexpr int64_t kCombinedColumns = 512;           // a part of its moments
   static constexpr int64_t kStripBytes = 5 << 10;            // measured on a Zen 4, 1 to 16 KB
+  static constexpr int64_t kPlainBlock = 1 << 17;            // products: about two microseconds
   static constexpr int64_t kFetchSteps = 48;                 // of k: shorter products are over before memory answers
   // Rows of A that one task of the pack phase copies. Windows are read in long runs across the rows.
   int64_t PackRows() const { return a_.windows() ? 256 : 64; }
@@ -244,7 +245,7 @@ class ContractGenerator {
       out_.Line("const long n0 = c0, n1 = c1;");
     }
     WritePackTaskB();
-    where_c_ == C::kPartial || where_c_ == C::kOutput || along_rows_ ? WriteMultiply() : WriteTileLoops(fetches_c);
+    IsPlainBlock() ? WriteMultiply() : WriteTileLoops(fetches_c);
     if (column_blocks) out_.Close();
     if (k_blocks()) out_.Close();
     if (where_c_ == C::kBlock && along_rows_) {
@@ -263,7 +264,13 @@ class ContractGenerator {
     return (row_tail ? row_tails() : whole_rows()) && (column_tail ? column_tails() : whole_columns());
   }
 
-  // Rows [m0, m1) and columns [n0, n1) over [k0, k1), where nothing happens between tiles.
+  // Nothing happens between its tiles, and a call, of about ten nanoseconds, is nothing beside them.
+  bool IsPlainBlock() const {
+    const bool plain = where_c_ == C::kPartial || where_c_ == C::kOutput || along_rows_;
+    return plain && std::min(schedule_.mc, m_) * BlockColumns() * std::min(kc_, k_) >= kPlainBlock;
+  }
+
+  // Rows [m0, m1) and columns [n0, n1) over [k0, k1).
   void WriteMultiply() {
     prelude_.Use("multiply", contract_.accumulator);
     const Microkernel kernel = TileKernel(false, false);

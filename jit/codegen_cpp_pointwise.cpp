@@ -199,14 +199,14 @@ void PointwiseGenerator::WriteTile(const std::string& row) {
     emitter_.Push();
     emitter_.SetIndex(last, fmt::format("({} + k)", column));
     emitter_.SetVector(space_.tile_dim, row, lanes_);
-    out_.Line("#pragma clang loop unroll(full)");
+    out_.Unroll();
     out_.Open("for (int k = 0; k < {}; ++k)", lanes_);
     out_.Line("t{}[k] = {};", load, emitter_.Get(load).text);
     out_.Close();
     emitter_.Pop();
     out_.Line("transpose(t{});", load);
   }
-  out_.Line("#pragma clang loop unroll(full)");
+  out_.Unroll();
   out_.Open("for (int k = 0; k < {}; ++k)", lanes_);
   emitter_.Push();
   emitter_.SetIndex(space_.tile_dim, fmt::format("({} + k)", row));

@@ -113,7 +113,7 @@ class WinogradGenerator {
     const int taps = form_.taps * form_.taps;
     for (int group = 0; group * lanes_ < taps; ++group) {
       out_.Line("vf32 g{}[{}];", group, lanes_);
-      out_.Line("#pragma clang loop unroll(full)");
+      out_.Unroll();
       out_.Open("for (long i = 0; i < {}; ++i)", lanes_);
       out_.Line("const long first = 0, last = {};", taps - group * lanes_);
       out_.Line("g{}[i] = {};", group, writer_.Pixels(*form_.other, fmt::format("{} + {}", channel, group * lanes_)));

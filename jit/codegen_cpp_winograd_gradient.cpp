@@ -102,7 +102,7 @@ class WinogradGradientGenerator {
     out_.Open("ROUTINE void transpose_points(const float* square, long tiles, float* to, long point, long row)");
     out_.Open("for (long i = 0; i < {}; ++i, square += {}, to += point)", writer_.points(), square_);
     out_.Line("vf32 r[{}];", lanes_);
-    out_.Line("#pragma clang loop unroll(full)");
+    out_.Unroll();
     out_.Line("for (int l = 0; l < {}; ++l) r[l] = load(square + l * {});", lanes_, 2 * lanes_);
     out_.Line("transpose(r);");
     out_.Line("for (long p = 0; p < tiles; ++p) {}(to + p * row, r[p]);", schedule_.streaming ? "stream" : "store");

@@ -82,7 +82,7 @@ class EpilogueWriter {
       if (tail ? blocks_.row_multiple % lanes_ == 0 : blocks_.most_rows < lanes_) continue;
       out_->Open(fmt::runtime(tail ? "if (m < m0 + rows)" : "for (; m + {0} <= m0 + rows; m += {0})"), lanes_);
       out_->Line("{} r[{}]{};", VectorType(dtype), lanes_, tail ? " = {}" : "");
-      if (!tail) out_->Line("#pragma clang loop unroll(full)");
+      if (!tail) out_->Unroll();
       out_->Line("for (long i = 0; i < {}; ++i) r[i] = load(c + (m - m0 + i) * {} + (n - n0));", tail ? "m0 + rows - m" : std::to_string(lanes_), blocks_.c_row);
       out_->Line("transpose(r);");
       out_->Open("for (long i = 0; i < {}; ++i)", blocks_.whole_columns ? std::to_string(lanes_) : "columns");

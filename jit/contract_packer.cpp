@@ -329,7 +329,7 @@ void ContractPacker::PackAlongK(int64_t k_multiple) {
     out_->Open(fmt::runtime(tail ? "if (k < k1)" : "for (; k + {0} <= k1; k += {0})"), steps);
     out_->Line("{} r[{}];", VectorType(dtype()), lanes_);
     auto rows = [&](const char* index, const char* guard) {
-      out_->Line("#pragma clang loop unroll(full)");
+      out_->Unroll();
       out_->Open("for (int i = 0; i < {}; ++i)", lanes_);
       emitter.Push();
       emitter.SetIndex(2, index);
@@ -342,14 +342,14 @@ void ContractPacker::PackAlongK(int64_t k_multiple) {
     if (contract_.n % lanes_ == 0) {
       rows("(n + i)", "");
     } else {
-      out_->Line("#pragma clang loop unroll(full)");
+      out_->Unroll();
       out_->Line("for (int i = 0; i < {}; ++i) r[i] = {}{{}};", lanes_, VectorType(dtype()));
       rows("(n + i)", "n + i >= n1");
     }
     out_->Line("transpose(r);");
     out_->Line("{0}* at = to + (n - n0) / {1} * {2} + (n - n0) % {1} + {3} * {1};", ScalarType(packed()), panel_, panel_stride_,
                StepsText("(k - k0)"));
-    if (!tail) out_->Line("#pragma clang loop unroll(full)");
+    if (!tail) out_->Unroll();
     out_->Line("for (int i = 0; i < {}; ++i) store(at + i * {}, {}r[i]);",
                !tail    ? std::to_string(lanes_)
                : pairs_ ? "(k1 - k + 1) / 2"

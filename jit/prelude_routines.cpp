@@ -125,13 +125,14 @@ void AppendRoutineUnits(int lanes, std::vector<PreludeUnit>* units) {
     const auto add = [&](const char* name, std::vector<std::string> needs, const char* text) {
       needs.push_back("routine");
       units->push_back({name + tag, std::move(needs),
-                        Substitute(text, {{"$TAG", tag}, {"$T", type.scalar}, {"$V", "v" + tag}, {"$N", std::to_string(lanes)}, {"$AHEAD", std::to_string(8 * lanes)}, {"$LINE", std::to_string(64 / type.bytes)}})});
+                        Substitute(text, {{"$TAG", tag}, {"$T", type.scalar}, {"$V", "v" + tag}, {"$N", std::to_string(lanes)}, {"$AHEAD", std::to_string(8 * lanes)},
+                                          {"$LINE", std::to_string(64 / type.bytes)}})});
     };
     add("copy_rows.", {load, store, tail}, kCopyRows);
     add("copy_squares.", {load, store, tail, transpose, "bounds"}, kCopySquares);
     add("pack_rows.", {load, store, tail}, kPackRows);
-    add("multiply.", {}, kMultiply);
     add("pack_squares.", {load, store, tail, transpose, "bounds"}, kPackSquares);
+    add("multiply.", {}, kMultiply);
   }
 }
 

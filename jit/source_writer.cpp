@@ -29,6 +29,8 @@ void SourceWriter::Comment(std::string_view text) {
   Line("// {}", text);
 }
 
+void SourceWriter::Unroll() { AddLine("#pragma clang loop unroll(full)"); }
+
 void SourceWriter::Blank() {
   if (!text_.ends_with("\n\n")) text_.push_back('\n');
 }

@@ -25,6 +25,8 @@ class SourceWriter {
   void OpenBlock();                         // "{"
   void Close(std::string_view after = "");  // "}" + after
   void Comment(std::string_view text);      // "// text", wrapped
+  // Asks that the loop which follows be unrolled whole. The backend unrolls no other: a loop whose index picks a lane, or a vector of an array, needs it.
+  void Unroll();
   void Blank();                             // an empty line, never two in a row
   void Raw(std::string_view text);          // as it is
 

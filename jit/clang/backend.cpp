@@ -11,7 +11,6 @@ constexpr const char* kTriple = "x86_64-unknown-linux-gnu";
 
 // Of functions that want it everywhere. LLVM's own analyses each of them first, and marks where their stack slots live.
 struct Inliner : llvm::PassInfoMixin<Inliner> {
-  static bool isRequired() { return true; }
   llvm::PreservedAnalyses run(llvm::Module& module, llvm::ModuleAnalysisManager&) {
     for (llvm::Function& function : llvm::make_early_inc_range(module)) {
       if (function.isDeclaration() || !function.hasFnAttribute(llvm::Attribute::AlwaysInline)) continue;
@@ -19,7 +18,7 @@ struct Inliner : llvm::PassInfoMixin<Inliner> {
         auto* call = llvm::dyn_cast<llvm::CallBase>(function.user_back());
         ATHANOR_CHECK(call != nullptr && call->getCalledFunction() == &function);
         llvm::InlineFunctionInfo info;
-        ATHANOR_CHECK(llvm::InlineFunction(*call, info, /*MergeAttributes=*/false, /*CalleeAAR=*/nullptr, /*InsertLifetime=*/false).isSuccess());
+        ATHANOR_CHECK(llvm::InlineFunction(*call, info, /*MergeAttributes=*/true, /*CalleeAAR=*/nullptr, /*InsertLifetime=*/false).isSuccess());
       }
       function.eraseFromParent();
     }
@@ -52,7 +51,6 @@ llvm::ModulePassManager Passes() {
   llvm::ModulePassManager passes;
   passes.addPass(Inliner());
   passes.addPass(llvm::createModuleToFunctionPassAdaptor(std::move(sweep)));
-  passes.addPass(llvm::GlobalDCEPass());
   return passes;
 }
 
