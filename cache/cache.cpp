@@ -116,10 +116,6 @@ bool FirstTime(const std::string& directory, std::string_view trouble) {
   return met.insert(fmt::format("{} {}", trouble, directory)).second;
 }
 
-std::string Shorten(std::string_view value) {
-  return value.size() <= 100 ? std::string(value) : fmt::format("{}... ({} bytes)", value.substr(0, 100), value.size());
-}
-
 }  // namespace
 
 struct Cache::ReadResult {
@@ -329,35 +325,14 @@ Cache::Eviction Cache::Evict(int64_t max_bytes) {
   return result;
 }
 
-std::string Cache::ExplainMiss(const CacheKey& key) const {
-  std::optional<CacheKey> nearest;
-  std::vector<std::pair<CacheKey::Field, std::string>> difference;  // the wanted field, the value found
-  const std::string prefix = key.kind() + "-";
+std::vector<CacheKey> Cache::Keys(std::string_view kind) const {
+  std::vector<CacheKey> keys;
+  const std::string prefix = fmt::format("{}-", kind);
   for (const std::string& name : Names([&](std::string_view n) { return n.starts_with(prefix) && IsEntryName(n, kEntrySuffix); })) {
-    const ReadResult read = Read(name);
-    if (!read.entry) continue;
-    std::vector<std::pair<CacheKey::Field, std::string>> differing;
-    for (const CacheKey::Field& field : key.fields()) {
-      const auto& others = read.entry->key.fields();
-      const auto other = std::find_if(others.begin(), others.end(), [&](const auto& f) { return f.tag == field.tag; });
-      if (other == others.end()) {
-        differing.emplace_back(field, "(absent)");
-      } else if (other->value != field.value) {
-        differing.emplace_back(field, other->value);
-      }
-    }
-    if (!nearest || differing.size() < difference.size()) {
-      nearest = read.entry->key;
-      difference = std::move(differing);
-    }
+    ReadResult read = Read(name);
+    if (read.entry) keys.push_back(std::move(read.entry->key));
   }
-  if (!nearest) return fmt::format("no entry of kind {}", key.kind());
-  if (*nearest == key) return "the entry is there";
-  std::string text = fmt::format("the nearest entry is {}-{}", key.kind(), nearest->digest());
-  for (const auto& [wanted, found] : difference) {
-    text += fmt::format("; {} is '{}' there, '{}' here", wanted.tag, Shorten(found), Shorten(wanted.value));
-  }
-  return text;
+  return keys;
 }
 
 }  // namespace athanor

@@ -53,8 +53,8 @@ class Cache {
   // Stores an entry durably, replacing one of the same key. False when the cache can't be written (warned once).
   bool Put(const CacheKey& key, std::span<const std::byte> payload);
 
-  // Why Get(key) finds nothing, for people: the fields in which the most similar entry of the same kind differs.
-  std::string ExplainMiss(const CacheKey& key) const;
+  // The keys of all usable entries of one kind. Reads and checks each in full.
+  std::vector<CacheKey> Keys(std::string_view kind) const;
 
   struct Info {
     std::string name;                                        // of the file: "KIND-DIGEST.v1"

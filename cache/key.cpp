@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <stdexcept>
+#include <utility>
 
 namespace athanor {
 namespace {
@@ -31,6 +32,25 @@ std::optional<size_t> ParseLength(std::string_view text) {
   const bool canonical = text.size() == 1 || (text.size() > 1 && text[0] != '0');
   if (status != std::errc() || end != text.data() + text.size() || !canonical) return std::nullopt;
   return length;
+}
+
+std::string Shorten(std::string_view value) {
+  return value.size() <= 100 ? std::string(value) : fmt::format("{}... ({} bytes)", value.substr(0, 100), value.size());
+}
+
+// A field of one key, and what another has in its place.
+struct Difference {
+  std::string tag, wanted, found;
+};
+
+std::vector<Difference> Compare(const CacheKey& wanted, const CacheKey& other) {
+  std::vector<Difference> differences;
+  for (const CacheKey::Field& field : wanted.fields()) {
+    const auto same = std::find_if(other.fields().begin(), other.fields().end(), [&](const CacheKey::Field& f) { return f.tag == field.tag; });
+    const std::string found = same == other.fields().end() ? "(absent)" : same->value;
+    if (found != field.value) differences.push_back({field.tag, field.value, found});
+  }
+  return differences;
 }
 
 }  // namespace
@@ -80,6 +100,22 @@ std::optional<CacheKey> CacheKey::Parse(std::string_view text) {
   }
   if (key.fields_.empty() || key.fields_[0].tag != "kind" || !IsKind(key.kind())) return std::nullopt;
   return key;
+}
+
+std::string ExplainMiss(const CacheKey& wanted, std::span<const CacheKey> present) {
+  const CacheKey* nearest = nullptr;
+  std::vector<Difference> differences;
+  for (const CacheKey& key : present) {
+    if (key == wanted) return "the entry is there";
+    std::vector<Difference> here = Compare(wanted, key);
+    if (nearest != nullptr && here.size() >= differences.size()) continue;
+    nearest = &key;
+    differences = std::move(here);
+  }
+  if (nearest == nullptr) return fmt::format("no entry of kind {}", wanted.kind());
+  std::string text = fmt::format("the nearest entry is {}-{}", wanted.kind(), nearest->digest());
+  for (const Difference& d : differences) text += fmt::format("; {} is '{}' there, '{}' here", d.tag, Shorten(d.found), Shorten(d.wanted));
+  return text;
 }
 
 }  // namespace athanor

@@ -47,6 +47,9 @@ class CacheKey {
   std::string text_;
 };
 
+// Why none of the keys `present` will do for `wanted`, for people: the fields in which the most similar one differs.
+std::string ExplainMiss(const CacheKey& wanted, std::span<const CacheKey> present);
+
 // True when `text` may be a kind: see CacheKey's constructor.
 bool IsKind(std::string_view text);
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "jit/cluster_order.h"
+#include "jit/dependency_order.h"
 #include "jit/moments.h"
 #include "jit/reduction.h"
 #include "ops/emit.h"
@@ -17,7 +18,7 @@ namespace {
 class Fuser {
  public:
   Fuser(const Graph& graph, const std::vector<ViewOf>& views, const std::set<ValueId>& stored)
-      : graph_(graph), views_(views), stored_(stored), live_(graph.nodes().size()), readers_(graph.values().size()) {
+      : graph_(graph), views_(views), stored_(stored), order_(graph, views), live_(graph.nodes().size()), readers_(graph.values().size()) {
     result_.cluster_of.assign(graph.nodes().size(), -1);
     FindReaders();
     FindManyWindows();
@@ -127,41 +128,23 @@ class Fuser {
 
   void Take(int cluster, NodeId n) {
     result_.clusters[cluster].nodes.push_back(n);
-    result_.cluster_of[n] = cluster;
+    Assign(n, cluster);
   }
 
-  // Walks all that computing `start` needs, directly or not; a node of a cluster needs what any of the cluster needs. True when
-  // `found` holds for a node on the way.
-  template <typename Found>
-  bool Reaches(const std::vector<NodeId>& start, const Found& found) const {
-    std::vector<bool> seen(graph_.nodes().size()), opened(result_.clusters.size());
-    std::vector<NodeId> work;
-    auto push = [&](NodeId n) {
-      if (n != kNone && !seen[n]) seen[n] = true, work.push_back(n);
-    };
-    for (NodeId n : start) push(n);
-    while (!work.empty()) {
-      const NodeId n = work.back();
-      work.pop_back();
-      if (found(n)) return true;
-      for (ValueId v : At(n).inputs) {
-        if (v != kNone) push(Producer(v));
-      }
-      const int cluster = ClusterOf(n);
-      if (cluster < 0 || opened[cluster]) continue;
-      opened[cluster] = true;
-      for (NodeId m : result_.clusters[cluster].Members()) push(m);
-    }
-    return false;
+  // The cluster computes the node.
+  void Assign(NodeId n, int cluster) {
+    result_.cluster_of[n] = cluster;
+    order_.Merge(result_.clusters[cluster].nodes.front(), n);
   }
 
   bool DependsOn(NodeId from, int cluster) const {
-    return Reaches({from}, [&](NodeId n) { return ClusterOf(n) == cluster; });
+    const NodeId member = result_.clusters[cluster].nodes.front();
+    return order_.Reaches({from}, order_.Rank(member), [&](NodeId n) { return ClusterOf(n) == cluster; });
   }
 
   // True when the cluster needs `node`, which is not in it: taking the node in would close a cycle through another cluster.
   bool AlreadyNeeds(const Cluster& cluster, NodeId node) const {
-    return Reaches(cluster.Members(), [&](NodeId n) { return n == node; });
+    return order_.Reaches({cluster.nodes.front()}, order_.Rank(node), [&](NodeId n) { return n == node; });
   }
 
   // ---- 1. epilogues
@@ -188,7 +171,8 @@ class Fuser {
 
   // The closure is not in the cluster yet: look for both.
   bool DependsOnClosure(NodeId from, const std::set<NodeId>& closure, int cluster) const {
-    return Reaches({from}, [&](NodeId n) { return ClusterOf(n) == cluster || closure.count(n) > 0; });
+    const int floor = order_.Rank(result_.clusters[cluster].anchor);
+    return order_.Reaches({from}, floor, [&](NodeId n) { return ClusterOf(n) == cluster || closure.count(n) > 0; });
   }
 
   // Some of the contraction's columns, or of its rows.
@@ -202,8 +186,11 @@ class Fuser {
     const NodeId anchor = result_.clusters[cluster].anchor;
     if (MustStore(anchor)) return;
     std::set<NodeId> closure{anchor};
-    for (NodeId n = anchor + 1; n < NodeCount(); ++n) {
-      if (CanFollow(n, closure, cluster)) closure.insert(n);
+    std::set<NodeId> readers(readers_[Result(anchor)].begin(), readers_[Result(anchor)].end());
+    for (auto n = readers.begin(); n != readers.end(); ++n) {  // in topological order: readers of a reader come after it
+      if (!CanFollow(*n, closure, cluster)) continue;
+      closure.insert(*n);
+      readers.insert(readers_[Result(*n)].begin(), readers_[Result(*n)].end());
     }
     PruneClosure(anchor, &closure);
     for (NodeId n : closure) {
@@ -287,7 +274,9 @@ class Fuser {
       }
     }
     if (taken.empty()) return;
-    const auto needs_taken = [&](NodeId n) { return Reaches({n}, [&](NodeId m) { return taken.count(m) > 0; }); };
+    int floor = NodeCount();
+    for (NodeId n : taken) floor = std::min(floor, order_.Rank(n));
+    const auto needs_taken = [&](NodeId n) { return order_.Reaches({n}, floor, [&](NodeId m) { return taken.count(m) > 0; }); };
     // Not where the product also needs, by way of another kernel, what is computed from the statistics. All of a kernel needs the same.
     std::vector<bool> asked(result_.clusters.size());
     asked[cluster] = true;
@@ -297,7 +286,7 @@ class Fuser {
       asked[other] = true;
       return needs_taken(n);
     };
-    if (Reaches({contract.anchor}, outside)) return;
+    if (order_.Reaches({contract.anchor}, floor, outside)) return;
     // What lies between the statistics and the product is computed with them; stored, it would wait for its own reader.
     std::vector<NodeId> between;
     for (NodeId n : behind) {
@@ -307,7 +296,7 @@ class Fuser {
     carried_.insert(between.begin(), between.end());
     for (NodeId n : taken) {
       contract.prologue.push_back(n);
-      result_.cluster_of[n] = cluster;
+      Assign(n, cluster);
     }
     carried_.insert(top);
   }
@@ -319,16 +308,16 @@ class Fuser {
     const ValueId input = At(n).inputs[0];
     const NodeId producer = Producer(input);
     if (At(n).op->fn != Fn::kAdd || MustStore(n) || (producer != kNone && IsFree(producer))) return;
+    const auto summed = KeptByReduced(reduction, views_[input].layout);
     for (int c = 0; c < static_cast<int>(result_.clusters.size()); ++c) {
       Cluster& contract = result_.clusters[c];
       if (contract.kind != Cluster::Kind::kContract) continue;
       const ValueId a = At(contract.anchor).inputs[0];
       if (graph_.desc(a).rank() != 2) continue;
-      const auto summed = KeptByReduced(reduction, views_[input].layout);
       const bool whole = Root(a) == Root(input) && summed && SameMap(*summed, views_[a].layout);
       if ((!whole && !PartOfRows(graph_, views_, a, input, summed)) || AlreadyNeeds(contract, n)) continue;
       contract.side_sums.push_back(n);
-      result_.cluster_of[n] = c;
+      Assign(n, c);
       return;
     }
   }
@@ -358,7 +347,8 @@ class Fuser {
     if (std::any_of(between.begin(), between.end(), [&](NodeId n) { return !IsInlinable(n) || NeedsMemory(n); })) return;
     carried_.insert(between.begin(), between.end());
     contract.moments = moments;
-    result_.cluster_of[moments->sum] = result_.cluster_of[squares] = cluster;
+    Assign(moments->sum, cluster);
+    Assign(squares, cluster);
   }
 
   // The contraction's result, or computed from it element by element.
@@ -375,7 +365,7 @@ class Fuser {
   // ---- 3. which pointwise values are recomputed by their readers
 
   struct Chain {
-    std::set<ValueId> leaves;                                // roots in memory that are read, through inlined nodes
+    std::vector<ValueId> leaves;                             // roots in memory that are read, through inlined nodes; each once
     bool after_reduction = false;                            // reads a reduction that a loop will compute
   };
 
@@ -388,13 +378,15 @@ class Fuser {
       NodeId producer = Producer(v);
       if (IsInlinable(producer) && Kind(n) != OpKind::kWindow) {
         const Chain& deeper = ChainOf(producer);
-        chain.leaves.insert(deeper.leaves.begin(), deeper.leaves.end());
+        chain.leaves.insert(chain.leaves.end(), deeper.leaves.begin(), deeper.leaves.end());
         chain.after_reduction |= deeper.after_reduction;
       } else {
-        chain.leaves.insert(Root(v));
+        chain.leaves.push_back(Root(v));
         chain.after_reduction |= IsFree(producer) && Kind(producer) == OpKind::kReduce;
       }
     }
+    std::sort(chain.leaves.begin(), chain.leaves.end());
+    chain.leaves.erase(std::unique(chain.leaves.begin(), chain.leaves.end()), chain.leaves.end());
     return chains_[n] = std::move(chain);
   }
 
@@ -560,6 +552,7 @@ class Fuser {
   const Graph& graph_;
   const std::vector<ViewOf>& views_;
   std::set<ValueId> stored_;
+  DependencyOrder order_;
   std::vector<bool> live_, member_;
   std::vector<int> uses_;
   std::set<NodeId> carried_;                                 // recomputed by a contraction for, or from, statistics of its own

@@ -6,6 +6,10 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <map>
+#include <mutex>
+#include <tuple>
+#include <vector>
 
 #include "jit/prelude_units.h"
 #include "ops/emit.h"
@@ -96,14 +100,33 @@ void AppendValueUnits(int lanes, std::vector<PreludeUnit>* units) {
                                 lanes)});
 }
 
-std::vector<PreludeUnit> AllUnits(Isa isa, int lanes, bool bf16_instructions) {
-  std::vector<PreludeUnit> units;
-  AppendMemoryUnits(isa, lanes, bf16_instructions, &units);
-  AppendValueUnits(lanes, &units);
-  AppendMathUnits(isa, lanes, &units);
-  AppendRandomUnits(lanes, &units);
-  AppendRoutineUnits(lanes, &units);
-  return units;
+// All that sources of one kind may carry.
+struct Vocabulary {
+  std::string types;
+  std::vector<PreludeUnit> units;                            // each after those that it needs
+  std::map<std::string_view, size_t> by_name;
+};
+
+Vocabulary MakeVocabulary(Isa isa, int lanes, bool bf16_instructions) {
+  Vocabulary result;
+  result.types = TypesText(isa, lanes);
+  AppendMemoryUnits(isa, lanes, bf16_instructions, &result.units);
+  AppendValueUnits(lanes, &result.units);
+  AppendMathUnits(isa, lanes, &result.units);
+  AppendRandomUnits(lanes, &result.units);
+  AppendRoutineUnits(lanes, &result.units);
+  for (size_t i = 0; i < result.units.size(); ++i) result.by_name.emplace(result.units[i].name, i);
+  return result;
+}
+
+// Made once in a process.
+const Vocabulary& VocabularyOf(Isa isa, int lanes, bool bf16_instructions) {
+  static std::mutex mutex;
+  static std::map<std::tuple<Isa, int, bool>, Vocabulary> made;
+  const std::lock_guard lock(mutex);
+  const auto [found, fresh] = made.try_emplace({isa, lanes, bf16_instructions});
+  if (fresh) found->second = MakeVocabulary(isa, lanes, bf16_instructions);
+  return found->second;
 }
 
 const char* Tag(DType dtype) {
@@ -132,20 +155,19 @@ void Prelude::Use(std::string_view helper) { used_.emplace(helper); }
 void Prelude::Use(std::string_view helper, DType dtype) { used_.insert(fmt::format("{}.{}", helper, Tag(dtype))); }
 
 std::string Prelude::Text() const {
-  const std::vector<PreludeUnit> units = AllUnits(isa_, lanes_, bf16_instructions_);
-  std::set<std::string, std::less<>> wanted;
-  std::function<void(std::string_view)> want = [&](std::string_view name) {
-    if (!wanted.emplace(name).second) return;
-    auto unit = std::find_if(units.begin(), units.end(), [&](const PreludeUnit& u) { return u.name == name; });
-    if (unit == units.end())
+  const Vocabulary& vocabulary = VocabularyOf(isa_, lanes_, bf16_instructions_);
+  std::set<size_t> wanted;                                   // units
+  const std::function<void(std::string_view)> want = [&](std::string_view name) {
+    const auto unit = vocabulary.by_name.find(name);
+    if (unit == vocabulary.by_name.end()) {
       throw InternalError(fmt::format("prelude: no helper '{}' for {} with {} lanes", name, Name(isa_), lanes_));
-    for (const std::string& need : unit->needs) want(need);
+    }
+    if (!wanted.insert(unit->second).second) return;
+    for (const std::string& need : vocabulary.units[unit->second].needs) want(need);
   };
   for (const std::string& name : used_) want(name);
-  std::string text = TypesText(isa_, lanes_);
-  for (const PreludeUnit& unit : units) {
-    if (wanted.contains(unit.name)) text += unit.text;
-  }
+  std::string text = vocabulary.types;
+  for (size_t unit : wanted) text += vocabulary.units[unit].text;
   return text;
 }
 

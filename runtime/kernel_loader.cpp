@@ -94,7 +94,10 @@ std::vector<std::shared_ptr<const LoadedKernel>> KernelLoader::Load(const std::v
     kernel_of.push_back(found->second);
   }
   std::vector<std::shared_ptr<LoadedKernel>> loaded(unique.size());
-  ForEach(unique.size(), threads, [&](size_t u) { loaded[u] = LoadOne(plans[unique[u]]); });
+  {
+    BackgroundWriter writer(cache_);
+    ForEach(unique.size(), threads, [&](size_t u) { loaded[u] = LoadOne(plans[unique[u]], &writer); });
+  }
   std::vector<std::shared_ptr<const LoadedKernel>> result;
   for (size_t kernel : kernel_of) result.push_back(loaded[kernel]);
   return result;
@@ -116,6 +119,12 @@ CacheKey KernelLoader::KeyOf(const KernelRef& ref) const {
   return CacheKey("binary").Add("source", ref.source).Add("compiler", CompilerIdentity(cpu_));
 }
 
+const std::vector<CacheKey>& KernelLoader::PresentKeys() {
+  const std::lock_guard lock(mutex_);
+  if (!present_) present_ = cache_->Keys("binary");
+  return *present_;
+}
+
 std::optional<Image> KernelLoader::CachedImage(const CacheKey& key) {
   const auto bytes = cache_->Get(key);
   if (!bytes) return std::nullopt;
@@ -126,7 +135,7 @@ std::optional<Image> KernelLoader::CachedImage(const CacheKey& key) {
   }
 }
 
-std::shared_ptr<LoadedKernel> KernelLoader::LoadOne(const ScheduledPlan& scheduled) {
+std::shared_ptr<LoadedKernel> KernelLoader::LoadOne(const ScheduledPlan& scheduled, BackgroundWriter* writer) {
   KernelSource source = GenerateCpp(*scheduled.plan, scheduled.schedule, cpu_);
   const std::string digest = Digest(WithoutHeader(source.text));
   const KernelRef ref{NameOf(*scheduled.plan, digest), digest, ToString(scheduled.schedule), source.phases, source.temporary_bytes, source.scratch_bytes};
@@ -138,12 +147,12 @@ std::shared_ptr<LoadedKernel> KernelLoader::LoadOne(const ScheduledPlan& schedul
   std::string miss;
   double compile_ms = 0;
   if (!image) {
-    miss = cache_->ExplainMiss(key);
+    miss = ExplainMiss(key, PresentKeys());
     if (no_jit_) Fail("ATHANOR_NO_JIT: kernel {} is not in the cache: {}", ref.name, miss);
     const auto start = std::chrono::steady_clock::now();
     image = compiler().Compile(source, ref.name);
     compile_ms = MillisecondsSince(start);
-    cache_->Put(key, Serialize(*image));
+    writer->Put(key, Serialize(*image));
   }
   std::shared_ptr<LoadedKernel> kernel = Placed(ref, *image);
   kernel->cached = cached;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cache/background_writer.h"
 #include "cache/cache.h"
 #include "jit/compiler.h"
 #include "jit/kernel_source.h"
@@ -60,8 +61,9 @@ class KernelLoader {
   Compiler& compiler();                                      // loaded at the first call
 
  private:
-  std::shared_ptr<LoadedKernel> LoadOne(const ScheduledPlan& plan);
+  std::shared_ptr<LoadedKernel> LoadOne(const ScheduledPlan& plan, BackgroundWriter* writer);
   CacheKey KeyOf(const KernelRef& ref) const;
+  const std::vector<CacheKey>& PresentKeys();                // of binaries, as they were at the first miss
   std::optional<Image> CachedImage(const CacheKey& key);
 
   CpuTarget cpu_;
@@ -69,7 +71,8 @@ class KernelLoader {
   bool no_jit_;
   std::string dump_directory_;
   std::mutex mutex_;
-  std::unique_ptr<Compiler> compiler_;                       // made at the first miss
+  std::unique_ptr<Compiler> compiler_;                       // made at the first miss, as are
+  std::optional<std::vector<CacheKey>> present_;
 };
 
 // What identifies generated code: the text without its leading comments, which name graph nodes.

@@ -93,7 +93,7 @@ std::vector<Schedule> ChooseSchedules(const Program& program, const ScheduleChoi
     std::optional<Schedule> known = Known(plan, structure, choice, cache);
     if (!known && choice.mode == TuneMode::kCached) {
       const CacheKey key = ScheduleKey(structure, choice.cpu, choice.threads);
-      Fail("ATHANOR_TUNE=cached: no schedule for kernel ({}) is in the cache: {}", fmt::join(plan.nodes, ", "), cache.ExplainMiss(key));
+      Fail("ATHANOR_TUNE=cached: no schedule for kernel ({}) is in the cache: {}", fmt::join(plan.nodes, ", "), ExplainMiss(key, cache.Keys(key.kind())));
     }
     if (!known) unknown[plan.Structure()].push_back(schedules.size());
     schedules.push_back(known ? *known : DefaultSchedule(plan, choice.cpu));

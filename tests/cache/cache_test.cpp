@@ -10,7 +10,9 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
+#include "cache/background_writer.h"
 #include "tests/cache/temporary_directory.h"
 
 namespace athanor {
@@ -207,15 +209,45 @@ TEST_F(CacheTest, ADirectoryThatCannotBeCreatedMeansUncached) {
 
 TEST_F(CacheTest, ExplainsAMissByTheNearestEntry) {
   auto cache = Open();
-  EXPECT_EQ(cache->ExplainMiss(key_), "no entry of kind binary");
+  const auto explain = [&] { return ExplainMiss(key_, cache->Keys("binary")); };
+  EXPECT_EQ(explain(), "no entry of kind binary");
   cache->Put(CacheKey("binary").Add("source", "s2").Add("isa", "avx512f"), Bytes("1"));
   const CacheKey near = CacheKey("binary").Add("source", "s1").Add("isa", "avx512f");
   cache->Put(near, Bytes("2"));
   cache->Put(CacheKey("schedule").Add("source", "s1").Add("isa", "avx2 fma"), Bytes("3"));
-  EXPECT_EQ(cache->ExplainMiss(key_),
-            fmt::format("the nearest entry is binary-{}; isa is 'avx512f' there, 'avx2 fma' here", near.digest()));
+  EXPECT_EQ(explain(), fmt::format("the nearest entry is binary-{}; isa is 'avx512f' there, 'avx2 fma' here", near.digest()));
   cache->Put(key_, Bytes("4"));
-  EXPECT_EQ(cache->ExplainMiss(key_), "the entry is there");
+  EXPECT_EQ(explain(), "the entry is there");
+}
+
+TEST_F(CacheTest, KeysAreThoseOfUsableEntriesOfAKind) {
+  auto cache = Open();
+  cache->Put(key_, Bytes("1"));
+  cache->Put(CacheKey("schedule").Add("source", "s1"), Bytes("2"));
+  EXPECT_THAT(cache->Keys("binary"), ElementsAre(key_));
+  EXPECT_THAT(Cache::Open("", nullptr)->Keys("binary"), IsEmpty());
+}
+
+TEST_F(CacheTest, WritesInTheBackgroundAreDoneWhenTheWriterIsGone) {
+  auto cache = Open();
+  {
+    BackgroundWriter writer(cache.get());
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < 8; ++i) writer.Put(CacheKey("n").Add("number", fmt::format("{}", 8 * t + i)), Bytes(fmt::format("{}", 8 * t + i)));
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+  for (int i = 0; i < 32; ++i) EXPECT_EQ(cache->Get(CacheKey("n").Add("number", fmt::format("{}", i))), Bytes(fmt::format("{}", i)));
+  BackgroundWriter idle(cache.get());
+}
+
+TEST_F(CacheTest, AWriterOfACacheThatHoldsNothingEnds) {
+  const auto cache = Cache::Open("", nullptr);
+  BackgroundWriter writer(cache.get());
+  writer.Put(key_, Bytes("1"));
 }
 
 TEST_F(CacheTest, ForEachShowsSoundAndUnsoundEntries) {

@@ -1,0 +1,36 @@
+#include "cache/background_writer.h"
+
+namespace athanor {
+
+BackgroundWriter::~BackgroundWriter() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  changed_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void BackgroundWriter::Put(CacheKey key, std::vector<std::byte> payload) {
+  {
+    const std::lock_guard lock(mutex_);
+    entries_.emplace_back(std::move(key), std::move(payload));
+    if (!thread_.joinable()) thread_ = std::thread([this] { Work(); });
+  }
+  changed_.notify_one();
+}
+
+void BackgroundWriter::Work() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return closing_ || !entries_.empty(); });
+    if (entries_.empty()) return;
+    const auto [key, payload] = std::move(entries_.front());
+    entries_.pop_front();
+    lock.unlock();
+    cache_->Put(key, payload);
+    lock.lock();
+  }
+}
+
+}  // namespace athanor
