@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <set>
-#include <string>
+#include <utility>
 
+#include "jit/in_place.h"
 #include "ops/error.h"
+#include "ops/op.h"
 
 namespace athanor {
 namespace {
@@ -35,23 +37,34 @@ Needs NeedsOf(int c, std::vector<NodeId> work, const Graph& graph, const std::ve
   return needs;
 }
 
-// Without overwrites clusters form no cycle: some reader of an overwritten input waits, in the end, for what overwrites it.
-[[noreturn]] void FailFor(const Overwrite& overwrite, const Graph& graph, const std::vector<ViewOf>& views) {
-  const auto output = std::find_if(graph.outputs().begin(), graph.outputs().end(),
-                                   [&](const NamedValue& o) { return views[o.value].root == overwrite.output; });
-  const std::string& input = graph.value(overwrite.input).name;
-  Fail("in place: output '{}' would overwrite input '{}', which is still needed for what is computed from it", output->name, input);
+// The clusters that write a stored value: its producer's, or those of the parts of a concatenation.
+std::set<int> WritersOf(ValueId root, const Graph& graph, const std::vector<ViewOf>& views, const Fusion& fusion) {
+  std::set<int> writers;
+  std::vector<ValueId> work{root};
+  while (!work.empty()) {
+    const NodeId producer = graph.value(work.back()).producer;
+    work.pop_back();
+    if (producer == kNone) continue;
+    if (fusion.cluster_of[producer] >= 0) writers.insert(fusion.cluster_of[producer]);
+    if (graph.node(producer).op->kind != OpKind::kConcat) continue;
+    for (ValueId part : graph.node(producer).inputs) work.push_back(views[part].root);
+  }
+  return writers;
 }
 
-[[noreturn]] void FailForCycle(const Graph& graph, const std::vector<ViewOf>& views, const std::vector<Overwrite>& overwrites, const Fusion& fusion,
-                               const std::vector<int>& position) {
-  for (const Overwrite& overwrite : overwrites) {
-    const NodeId producer = graph.value(views[overwrite.output].root).producer;
-    const int writer = producer == kNone ? -1 : fusion.cluster_of[producer];
-    if (writer < 0 || position[writer] >= 0) continue;
-    FailFor(overwrite, graph, views);
+// Whether cluster `c` comes after `other`, given what each directly comes after.
+bool ComesAfter(int c, int other, const std::vector<std::set<int>>& before) {
+  std::vector<bool> seen(before.size());
+  std::vector<int> work{c};
+  while (!work.empty()) {
+    const int next = work.back();
+    work.pop_back();
+    if (next == other) return true;
+    if (seen[next]) continue;
+    seen[next] = true;
+    work.insert(work.end(), before[next].begin(), before[next].end());
   }
-  throw InternalError("clusters form a cycle");
+  return false;
 }
 
 }  // namespace
@@ -60,22 +73,22 @@ void SortClusters(const Graph& graph, const std::vector<ViewOf>& views, const st
   std::vector<Cluster>& clusters = fusion->clusters;
   const int count = static_cast<int>(clusters.size());
   std::vector<std::set<int>> before(count);
+  std::vector<Needs> needs;
   for (int c = 0; c < count; ++c) {
-    const Cluster& cluster = clusters[c];
-    const Needs needs = NeedsOf(c, cluster.Members(), graph, views, *fusion);
-    // A product reads its operands again and again while it stores; its epilogue, and loops, read what they are about to overwrite.
-    std::set<ValueId> operands;
-    if (cluster.kind == Cluster::Kind::kContract && !overwrites.empty()) {
-      std::vector<NodeId> product = cluster.prologue;
-      product.push_back(cluster.anchor);
-      operands = NeedsOf(c, std::move(product), graph, views, *fusion).inputs;
-    }
-    before[c].insert(needs.clusters.begin(), needs.clusters.end());
-    for (const Overwrite& overwrite : overwrites) {
-      const NodeId producer = graph.value(views[overwrite.output].root).producer;
-      const int writer = producer == kNone ? -1 : fusion->cluster_of[producer];
-      if (writer == c && operands.count(overwrite.input)) FailFor(overwrite, graph, views);
-      if (writer >= 0 && writer != c && needs.inputs.count(overwrite.input)) before[writer].insert(c);
+    needs.push_back(NeedsOf(c, clusters[c].Members(), graph, views, *fusion));
+    before[c] = needs[c].clusters;
+  }
+  for (const Overwrite& overwrite : overwrites) {
+    for (int writer : WritersOf(views[overwrite.output].root, graph, views, *fusion)) {
+      for (int c = 0; c < count; ++c) {
+        if (c == writer || !needs[c].inputs.count(overwrite.input)) continue;
+        if (ComesAfter(c, writer, before)) {                 // a reader of the input waits for what would overwrite it
+          const auto output = std::find_if(graph.outputs().begin(), graph.outputs().end(),
+                                           [&](const NamedValue& o) { return views[o.value].root == overwrite.output; });
+          throw NeedsCopyOfOutput{output->name};
+        }
+        before[writer].insert(c);
+      }
     }
   }
   std::vector<int> position(count, -1);
@@ -87,7 +100,7 @@ void SortClusters(const Graph& graph, const std::vector<ViewOf>& views, const st
       if (position[c] >= 0 || (next >= 0 && first_node(c) > first_node(next))) continue;
       if (std::all_of(before[c].begin(), before[c].end(), [&](int b) { return position[b] >= 0; })) next = c;
     }
-    if (next < 0) FailForCycle(graph, views, overwrites, *fusion, position);
+    if (next < 0) throw InternalError("clusters form a cycle");
     position[next] = static_cast<int>(sorted.size());
     sorted.push_back(clusters[next]);
   }

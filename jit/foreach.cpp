@@ -60,22 +60,31 @@ std::string Family(const KernelPlan& plan) {
 }  // namespace
 
 void MergeForeach(Program* program) {
-  std::set<int> read;
+  std::set<int> read, overwritten;
+  for (const Program::Buffer& buffer : program->buffers) {
+    if (buffer.alias >= 0) overwritten.insert(buffer.alias);
+  }
   for (const KernelPlan& kernel : program->kernels) {
+    const auto* scatter = std::get_if<ScatterPlan>(&kernel.detail);
     for (const KernelArg& arg : kernel.args) {
-      if (!arg.written) read.insert(arg.buffer);
+      if (!arg.written || (scatter != nullptr && !scatter->adds)) read.insert(arg.buffer);  // of a table, the other rows stay
     }
   }
   std::map<std::string, std::vector<size_t>> families;
   for (size_t i = 0; i < program->kernels.size(); ++i) {
     const KernelPlan& kernel = program->kernels[i];
-    const bool final = std::none_of(kernel.args.begin(), kernel.args.end(), [&](const KernelArg& a) { return a.written && read.count(a.buffer); });
-    if (final && IsFlat(kernel)) families[Family(kernel)].push_back(i);
+    const auto writes_over = [&](int input) {
+      return std::any_of(kernel.args.begin(), kernel.args.end(), [&](const KernelArg& a) { return a.written && program->buffers[a.buffer].alias == input; });
+    };
+    const bool movable = std::all_of(kernel.args.begin(), kernel.args.end(), [&](const KernelArg& a) {
+      return a.written ? !read.count(a.buffer) : !overwritten.count(a.buffer) || writes_over(a.buffer);
+    });
+    if (movable && IsFlat(kernel)) families[Family(kernel)].push_back(i);
   }
   std::set<size_t> gone;
   for (const auto& [family, members] : families) {
     if (members.size() < 2) continue;
-    // The last one takes the others in: all that they read is ready by then, and nothing waits for them.
+    // The last one takes the others in: all that they read is ready by then, and still there, and nothing waits for them.
     KernelPlan merged = WithoutOffsets(program->kernels[members[0]]);
     LoopPlan& loop = std::get<LoopPlan>(merged.detail);
     loop.instance_elements = {loop.body.extents[0]};

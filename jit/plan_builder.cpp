@@ -4,10 +4,12 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "jit/body_builder.h"
 #include "jit/foreach.h"
 #include "jit/fuse.h"
+#include "jit/in_place.h"
 #include "jit/iteration_space.h"
 #include "jit/reduction.h"
 #include "jit/storage_planner.h"
@@ -394,6 +396,8 @@ std::vector<Overwrite> Overwrites(const Graph& graph, const std::vector<ViewOf>&
     if (out.dtype != in.dtype || out.shape != in.shape || !in.contiguous()) {
       Fail("in place: output '{}' is {}, but input '{}' is {}", pair.output, ToString(out), pair.input, ToString(in));
     }
+    const auto same = [&](const InPlace& other) { return &other != &pair && (other.output == pair.output || other.input == pair.input); };
+    if (std::any_of(in_place.begin(), in_place.end(), same)) Fail("in place: output '{}' and input '{}' are not each other's alone", pair.output, pair.input);
     result.push_back({views[output->value].root, *input});
   }
   return result;
@@ -418,26 +422,57 @@ std::set<ValueId> ResultsOfOps(const Graph& graph, const std::vector<ViewOf>& vi
   return results;
 }
 
-// The program of a graph that has passed InsertCopies; nothing where a concatenation can't be read in pieces.
-std::optional<Program> BuildFrom(const Graph& graph, const std::vector<InPlace>& in_place, Fusing fusing) {
+// The inputs with strides that a value is computed from in its own kernel, where nothing else can be the obstacle. False where `names` has all.
+bool AddStridedInputs(const Graph& graph, const std::vector<ViewOf>& views, ValueId value, std::set<std::string>* names) {
+  bool added = false;
+  std::set<ValueId> seen;
+  std::vector<ValueId> work{value};
+  while (!work.empty()) {
+    const Value& next = graph.value(work.back());
+    work.pop_back();
+    if (next.is_input && !next.desc.contiguous()) added |= names->insert(next.name).second;
+    if (next.producer == kNone) continue;
+    for (ValueId v : graph.node(next.producer).inputs) {
+      if (v != kNone && seen.insert(views[v].root).second) work.push_back(views[v].root);
+    }
+  }
+  return added;
+}
+
+// The program of a graph that has passed InsertCopies with `extra`; nothing where that has to do more, which is then in `extra`.
+std::optional<Program> BuildFrom(const Graph& graph, const std::vector<InPlace>& in_place, Fusing fusing, ExtraCopies* extra) {
   const std::vector<ViewOf> views = ResolveViews(graph);
   const std::vector<Overwrite> overwrites = Overwrites(graph, views, in_place);
   std::set<ValueId> stored;
   if (fusing == Fusing::kNothing) stored = ResultsOfOps(graph, views);
+  for (const NamedValue& output : graph.outputs()) {
+    if (!extra->outputs.count(output.name)) continue;
+    const ValueId copy = views[output.value].root;           // in a kernel of its own, from memory
+    stored.insert({copy, views[graph.node(graph.value(copy).producer).inputs[0]].root});
+  }
   // Each round learns of one value that no access map leads through.
   while (true) {
-    const Fusion fusion = Fuse(graph, views, stored, overwrites);
     try {
+      const Fusion fusion = Fuse(graph, views, stored, overwrites);
       StoragePlanner storage(graph, views, in_place, stored);
       Program program;
       program.kernels = PlanBuilder(graph, views, fusion, storage).Run();
       program.buffers = storage.buffers();
+      if (const std::optional<std::string> output = FindOverwritten(program)) throw NeedsCopyOfOutput{*output};
       MergeForeach(&program);
       return program;
     } catch (const NeedsStorage& blocked) {
-      const NodeId producer = graph.value(blocked.value).producer;
-      if (producer != kNone && IsReadInPieces(graph, views, graph.node(producer))) return std::nullopt;
-      ATHANOR_CHECK(stored.insert(blocked.value).second);
+      const Value& value = graph.value(blocked.value);
+      if (value.producer != kNone && IsReadInPieces(graph, views, graph.node(value.producer))) {
+        ATHANOR_CHECK(std::exchange(extra->read_in_pieces, false));
+        return std::nullopt;
+      }
+      if (stored.insert(blocked.value).second) continue;
+      ATHANOR_CHECK(AddStridedInputs(graph, views, blocked.value, &extra->inputs));
+      return std::nullopt;
+    } catch (const NeedsCopyOfOutput& blocked) {
+      ATHANOR_CHECK(extra->outputs.insert(blocked.output).second);
+      return std::nullopt;
     }
   }
 }
@@ -445,8 +480,11 @@ std::optional<Program> BuildFrom(const Graph& graph, const std::vector<InPlace>&
 }  // namespace
 
 Program BuildProgram(const Graph& core, const std::vector<InPlace>& in_place, Fusing fusing) {
-  if (std::optional<Program> program = BuildFrom(InsertCopies(core, in_place), in_place, fusing)) return *std::move(program);
-  return *BuildFrom(InsertCopies(core, in_place, /*read_in_pieces=*/false), in_place, fusing);
+  ExtraCopies extra;
+  while (true) {
+    std::optional<Program> program = BuildFrom(InsertCopies(core, in_place, extra), in_place, fusing, &extra);
+    if (program) return *std::move(program);
+  }
 }
 
 }  // namespace athanor

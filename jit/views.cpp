@@ -26,13 +26,14 @@ std::optional<std::vector<Layout>> ViewOutputs(const Graph& graph, const Node& n
 // Rebuilds a graph node by node, tracking views on the way.
 class CopyInserter {
  public:
-  CopyInserter(const Graph& source, const std::vector<InPlace>& in_place, bool read_in_pieces)
+  CopyInserter(const Graph& source, const std::vector<InPlace>& in_place, const ExtraCopies& extra)
       : source_(source),
         in_place_(in_place),
+        extra_(extra),
         source_views_(ResolveViews(source)),
         result_(source.name()),
         map_(source.values().size(), kNone),
-        suits_pieces_(source.values().size(), read_in_pieces) {
+        suits_pieces_(source.values().size(), extra.read_in_pieces) {
     FindReaders();
   }
 
@@ -41,6 +42,9 @@ class CopyInserter {
       const Value& value = source_.value(id);
       if (value.is_input) Define(id, result_.AddInput(value.name, value.desc, value.wants_grad));
       if (value.constant) Define(id, result_.AddConstant(*value.constant, value.desc.dtype));
+    }
+    for (ValueId input : source_.inputs()) {
+      if (extra_.inputs.count(source_.value(input).name)) map_[input] = Copy(map_[input]);
     }
     for (const Node& node : source_.nodes()) AddNode(node);
     for (const NamedValue& output : source_.outputs()) AddOutput(output);
@@ -67,6 +71,29 @@ class CopyInserter {
         if (products[v] > kMostProducts) suits_pieces_[v] = false;
       }
     }
+  }
+
+  // What windows and gathers read in rows and columns that are not the ones being computed: their dimensions must have one stride each.
+  static bool ReadsElsewhere(const Node& node) { return node.op->kind == OpKind::kWindow || node.op->kind == OpKind::kGather; }
+  static std::vector<int64_t> PlainDims(const Node& node) {
+    return node.op->kind == OpKind::kWindow ? Get<std::vector<int64_t>>(node.attrs, "dim") : std::vector<int64_t>{0};
+  }
+  static bool ArePlain(const Layout& layout, const std::vector<int64_t>& dims) {
+    return std::all_of(dims.begin(), dims.end(), [&](int64_t d) { return Coalesce(layout.dim(static_cast<int>(d))).size() <= 1; });
+  }
+
+  // Whether windows and gathers can read a value, of the source, where `layout` places it.
+  bool CanBeReadAt(ValueId value, const Layout& layout) const {
+    const ViewOf& view = source_views_[value];
+    const TensorDesc& root = source_.desc(view.root);
+    std::optional<Layout> place = Invert(view.layout, root.elements());
+    if (place) place = place->Compose(Layout::Contiguous(root.shape));
+    if (place) place = layout.Compose(*place);
+    return std::all_of(source_.nodes().begin(), source_.nodes().end(), [&](const Node& node) {
+      if (!ReadsElsewhere(node) || source_views_[node.inputs[0]].root != view.root) return true;
+      const std::optional<Layout> read = place ? place->Compose(source_views_[node.inputs[0]].layout) : std::nullopt;
+      return read && ArePlain(*read, PlainDims(node));
+    });
   }
 
   bool SuitsPieces(const Node& node, const std::vector<ValueId>& parts) const {
@@ -163,9 +190,7 @@ class CopyInserter {
     const Value& root = result_.value(view.root);
     std::optional<Layout> layout = view.layout;
     if (!root.desc.strides.empty()) layout = Layout::Strided(root.desc.shape, root.desc.strides).Compose(view.layout);
-    return !root.constant && layout && std::all_of(dims.begin(), dims.end(), [&](int64_t d) {
-      return Coalesce(layout->dim(static_cast<int>(d))).size() <= 1;
-    });
+    return !root.constant && layout && ArePlain(*layout, dims);
   }
 
   // Copies the parts of a concatenation that can't be written in place.
@@ -174,9 +199,11 @@ class CopyInserter {
     const int64_t dim = Get<int64_t>(node.attrs, "dim");
     const int along = static_cast<int>(dim < 0 ? dim + whole.rank() : dim);
     int64_t start = 0;
-    for (ValueId& part : *parts) {
+    for (size_t i = 0; i < parts->size(); ++i) {
+      ValueId& part = (*parts)[i];
       const int64_t extent = result_.desc(part).shape[along];
-      const bool fits = CanBePlaced(part, true) && PartFits(part, *whole.Slice(along, start, extent, 1));
+      const Layout place = *whole.Slice(along, start, extent, 1);
+      const bool fits = CanBePlaced(part, true) && PartFits(part, place) && CanBeReadAt(node.inputs[i], place);
       if (!fits || !placed_.insert(views_[part].root).second) part = Copy(part), placed_.insert(part);
       start += extent;
     }
@@ -194,9 +221,7 @@ class CopyInserter {
         if (input != kNone && result_.value(views_[input].root).constant) input = Copy(input);
       }
     }
-    const bool window = node.op->kind == OpKind::kWindow, gather = node.op->kind == OpKind::kGather;
-    const std::vector<int64_t> plain = window ? Get<std::vector<int64_t>>(node.attrs, "dim") : std::vector<int64_t>{0};
-    if ((window || gather) && !HasPlainDims(inputs[0], plain)) inputs[0] = Copy(inputs[0]);
+    if (ReadsElsewhere(node) && !HasPlainDims(inputs[0], PlainDims(node))) inputs[0] = Copy(inputs[0]);
     std::vector<ValueId> outputs = result_.Add(node.op->name, inputs, node.attrs);
     if (overwrites_copy) KeepOutOfInputs(node, outputs[0]);
     views_.resize(result_.values().size());
@@ -234,6 +259,12 @@ class CopyInserter {
 
   void AddOutput(const NamedValue& output) {
     ValueId value = map_[output.value];
+    if (extra_.outputs.count(output.name)) {
+      if (result_.value(views_[value].root).producer == kNone) value = Copy(value);
+      value = Copy(value);
+      placed_.insert(value);
+      return result_.AddOutput(output.name, value);
+    }
     const bool fits = CanBePlaced(value, false) && PartFits(value, Layout::Contiguous(result_.desc(value).shape));
     if (!fits || !placed_.insert(views_[value].root).second) value = Copy(value), placed_.insert(value);
     result_.AddOutput(output.name, value);
@@ -241,6 +272,7 @@ class CopyInserter {
 
   const Graph& source_;
   const std::vector<InPlace>& in_place_;
+  const ExtraCopies& extra_;
   const std::vector<ViewOf> source_views_;
   Graph result_;
   std::vector<ValueId> map_;
@@ -292,8 +324,8 @@ std::optional<Layout> Invert(const Layout& layout, int64_t n) {
   return Layout(0, {Coalesce(inverse)});
 }
 
-Graph InsertCopies(const Graph& graph, const std::vector<InPlace>& in_place, bool read_in_pieces) {
-  return CopyInserter(graph, in_place, read_in_pieces).Run();
+Graph InsertCopies(const Graph& graph, const std::vector<InPlace>& in_place, const ExtraCopies& extra) {
+  return CopyInserter(graph, in_place, extra).Run();
 }
 
 bool IsReadInPieces(const Graph& graph, const std::vector<ViewOf>& views, const Node& node) {

@@ -260,6 +260,7 @@ ValueId GatherTaps(Emit& emit, ValueId taps, const Phase& h, const Phase& w) {
 }
 
 ValueId PhasedInputGradient(Emit& emit, Graph& graph, const ConvForm& form, ValueId weight, ValueId dy) {
+  if (PhasesOf(form) == 0) return emit.Zeros({emit.desc(dy).dtype, {form.batch, form.channels, form.height, form.width}});  // no pixels
   const bool few_channels = form.groups == 1 && form.channels < kFewChannels && form.out_channels >= kFewChannels;
   const ValueId taps = few_channels ? AllTaps(emit, form, weight, dy) : kNone;
   const auto [h, w] = AxesOf(form);

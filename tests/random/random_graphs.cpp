@@ -7,6 +7,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <random>
+#include <set>
 
 #include "ops/error.h"
 #include "ops/fragment.h"
@@ -22,12 +24,12 @@ using Clock = std::chrono::steady_clock;
 
 // What a seed's number decides besides the graph.
 struct Trial {
-  explicit Trial(uint32_t number) : seed(number), gradients(number % 2 != 0), dtype(number % 4 < 2 ? DType::kF32 : DType::kF64) {
+  explicit Trial(uint32_t number) : seed(number), gradients(number % 2 != 0), in_place(number / 6 % 2 == 0), dtype(number % 4 < 2 ? DType::kF32 : DType::kF64) {
     if (number % 5 == 0) options.isa = Isa::kAvx2;
     options.threads = 1 + static_cast<int>(number % 3);
   }
   uint32_t seed;
-  bool gradients;
+  bool gradients, in_place;
   DType dtype;
   Options options;
 };
@@ -52,6 +54,23 @@ double Allowed(const HostTensor& exact, const HostTensor& expected) {
   return error < 1e-2 ? std::max(1e-4, 10 * error) : std::numeric_limits<double>::infinity();
 }
 
+// Outputs that may live where inputs live, some of them.
+std::vector<InPlace> InPlacePairs(const Graph& graph, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<InPlace> pairs;
+  std::set<ValueId> taken;
+  for (const NamedValue& output : graph.outputs()) {
+    for (const ValueId input : graph.inputs()) {
+      const TensorDesc &in = graph.desc(input), &out = graph.desc(output.value);
+      if (in.dtype != out.dtype || in.shape != out.shape || !in.contiguous() || taken.count(input) || random() % 2 == 0) continue;
+      taken.insert(input);
+      pairs.push_back({output.name, graph.value(input).name});
+      break;
+    }
+  }
+  return pairs;
+}
+
 // What is wrong with the compiled graph; empty when nothing is.
 std::string Difference(const Graph& forward, const Trial& trial) {
   try {
@@ -59,8 +78,9 @@ std::string Difference(const Graph& forward, const Trial& trial) {
     for (const ValueId input : forward.inputs()) wanted |= forward.value(input).wants_grad;
     const Graph graph = trial.gradients && wanted ? Gradient(forward) : forward;
     const std::vector<HostTensor> inputs = RandomInputs(graph, trial.seed), expected = Interpret(graph, inputs);
-    const std::unique_ptr<Executable> executable = Executable::Compile(graph, trial.options);
-    const std::vector<HostTensor> actual = RunExecutable(*executable, graph, inputs);
+    const std::vector<InPlace> in_place = trial.in_place ? InPlacePairs(graph, trial.seed) : std::vector<InPlace>();
+    const std::unique_ptr<Executable> executable = Executable::Compile(graph, trial.options, in_place);
+    const std::vector<HostTensor> actual = RunExecutable(*executable, graph, inputs, in_place);
     std::vector<HostTensor> exact, wide;
     if (trial.dtype == DType::kF32) {
       for (const HostTensor& input : inputs) wide.push_back(InF64(input));
@@ -81,8 +101,8 @@ void Report(const Graph& graph, const Trial& trial) {
   const auto deadline = Clock::now() + std::chrono::seconds(60);
   const Graph smallest = Shrink(
       graph, [&](const Graph& smaller) { return !Difference(smaller, trial).empty(); }, [&] { return Clock::now() < deadline; });
-  fmt::print("seed {} ({}{}{}): {}\nshrunk from {} nodes to {}: {}\n{}\n", trial.seed, Name(trial.dtype), trial.gradients ? ", gradients" : "",
-             trial.options.isa ? ", AVX2" : "", Difference(graph, trial), graph.nodes().size(), smallest.nodes().size(),
+  fmt::print("seed {} ({}{}{}{}): {}\nshrunk from {} nodes to {}: {}\n{}\n", trial.seed, Name(trial.dtype), trial.gradients ? ", gradients" : "",
+             trial.in_place ? ", in place" : "", trial.options.isa ? ", AVX2" : "", Difference(graph, trial), graph.nodes().size(), smallest.nodes().size(),
              Difference(smallest, trial), WriteFragment(smallest));
   std::fflush(stdout);
 }

@@ -35,8 +35,9 @@ inline std::vector<HostTensor> RandomInputs(const Graph& graph, uint32_t seed) {
   return inputs;
 }
 
-// Runs the executable on dense inputs, spread where the graph's input has strides.
-inline std::vector<HostTensor> RunExecutable(Executable& executable, const Graph& graph, const std::vector<HostTensor>& inputs) {
+// Runs the executable on dense inputs, spread where the graph's input has strides. `in_place`: as it was compiled.
+inline std::vector<HostTensor> RunExecutable(Executable& executable, const Graph& graph, std::vector<HostTensor> inputs,
+                                             const std::vector<InPlace>& in_place = {}) {
   const PlacedInputs placed(graph, inputs);
   std::vector<HostTensor> outputs;
   std::vector<void*> out;
@@ -45,7 +46,16 @@ inline std::vector<HostTensor> RunExecutable(Executable& executable, const Graph
     for (int64_t e = 0; e < outputs.back().elements(); ++e) outputs.back().Set(e, 7);  // whatever is not written shows
   }
   for (HostTensor& tensor : outputs) out.push_back(tensor.data());
+  std::vector<std::pair<size_t, size_t>> shared;             // output, input
+  for (const InPlace& pair : in_place) {
+    size_t output = 0, input = 0;
+    while (graph.outputs()[output].name != pair.output) ++output;
+    while (graph.value(graph.inputs()[input]).name != pair.input) ++input;
+    out[output] = inputs[input].data();
+    shared.emplace_back(output, input);
+  }
   executable.Run(placed.pointers(), out);
+  for (const auto& [output, input] : shared) outputs[output] = inputs[input];
   return outputs;
 }
 
