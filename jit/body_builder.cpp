@@ -91,6 +91,12 @@ int BodyBuilder::ReadNode(NodeId id, const Layout& map) {
   }
 }
 
+int BodyBuilder::ReadTerm(ValueId value, const Layout& map) {
+  const int expr = Read(value, map);
+  if (body_.exprs[expr].kind == Expr::Kind::kReduce && (body_.exprs[expr].axes & 1u)) throw NeedsStorage{context_.views[value].root};
+  return expr;
+}
+
 int BodyBuilder::Apply(NodeId id, const Layout& map) {
   const Node& node = context_.graph.node(id);
   const TensorDesc& result = context_.graph.desc(node.outputs[0]);
@@ -101,10 +107,7 @@ int BodyBuilder::Apply(NodeId id, const Layout& map) {
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const ValueId input = node.inputs[i];
     const Layout broadcast = Layout::Contiguous(context_.graph.desc(input).shape).Expand(result.shape);
-    expr.args[i] = Read(input, Through(broadcast, map, node.outputs[0]));
-    // What is reduced over the rows is known only after the last one: it can be stored, but not read in the same loops.
-    const Expr& arg = body_.exprs[expr.args[i]];
-    if (arg.kind == Expr::Kind::kReduce && (arg.axes & 1u)) throw NeedsStorage{context_.views[input].root};
+    expr.args[i] = ReadTerm(input, Through(broadcast, map, node.outputs[0]));
   }
   if (expr.fn == Fn::kCast && body_.exprs[expr.args[0]].dtype == expr.dtype) return expr.args[0];
   return AddExpr(expr);
@@ -124,7 +127,7 @@ int BodyBuilder::ReadReduction(NodeId id, const Layout& map) {
   expr.dtype = context_.graph.desc(node.outputs[0]).dtype;
   expr.fn = node.op->fn;
   expr.axes = 1u << dim;
-  expr.args[0] = Read(node.inputs[0], Layout(input.offset(), dims));
+  expr.args[0] = ReadTerm(node.inputs[0], Layout(input.offset(), dims));
   return AddExpr(expr);
 }
 
@@ -137,11 +140,11 @@ int BodyBuilder::ReduceAll(NodeId id) {
   expr.dtype = context_.graph.desc(node.outputs[0]).dtype;
   expr.fn = node.op->fn;
   if (elements == body_.extents[0] && body_.extents[1] != 1) {
-    expr.args[0] = Read(node.inputs[0], Layout(0, {{{elements, 1}}, {{body_.extents[1], 0}}}));
+    expr.args[0] = ReadTerm(node.inputs[0], Layout(0, {{{elements, 1}}, {{body_.extents[1], 0}}}));
   } else {
     ATHANOR_CHECK(elements == body_.extents[0] * body_.extents[1]);
     expr.axes = 2;
-    expr.args[0] = Read(node.inputs[0], Identity());
+    expr.args[0] = ReadTerm(node.inputs[0], Identity());
     expr.args[0] = AddExpr(expr);
   }
   expr.axes = 1;

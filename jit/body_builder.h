@@ -50,6 +50,8 @@ class BodyBuilder {
  private:
   int ReadRoot(ValueId root, const Layout& map);
   int ReadNode(NodeId node, const Layout& map);
+  // Read for something that is computed from it in the same loops. What is reduced over the rows can only be stored: it is known after the last one.
+  int ReadTerm(ValueId value, const Layout& map);
   int Apply(NodeId node, const Layout& map);
   int ReadReduction(NodeId node, const Layout& map);
   int ReduceAll(NodeId node);

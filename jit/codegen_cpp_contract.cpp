@@ -102,7 +102,7 @@ class ContractGenerator {
   }
   EpilogueBlocks Blocks() const {
     const int64_t rows = k_parts_ > 1 ? kCombinedRows : along_rows_ ? schedule_.mc : schedule_.mr;
-    return {c_row_, std::gcd(rows, m_), std::min(rows, m_), n_ % lanes_ == 0};
+    return {c_row_, std::gcd(rows, m_), std::min(rows, m_), n_ % lanes_ == 0, rows};
   }
   ContractMoments::Parts MomentsParts() const {              // of results along n: StoresAlongRows has none
     return k_parts_ > 1 ? ContractMoments::Parts{n_, kCombinedColumns} : ContractMoments::Parts{BlockColumns(), StripColumns()};

@@ -1,5 +1,7 @@
 #include "jit/contract_epilogue.h"
 
+#include <numeric>
+
 #include "jit/body_emitter.h"
 #include "jit/contract_operand.h"
 #include "jit/loop_writer.h"
@@ -88,7 +90,7 @@ class EpilogueWriter {
       out_->Open("for (long i = 0; i < {}; ++i)", blocks_.whole_columns ? std::to_string(lanes_) : "columns");
       emitter.Push();
       emitter.SetIndex(2, "(n + i)");
-      emitter.SetVector(1, "m", lanes_, tail ? "(m0 + rows - m)" : "");
+      emitter.SetVector(1, "m", std::gcd(blocks_.begin_multiple, static_cast<int64_t>(lanes_)), tail ? "(m0 + rows - m)" : "");
       for (size_t e = 0; e < contract_.epilogue.exprs.size(); ++e) {
         if (contract_.epilogue.exprs[e].kind == Expr::Kind::kAccumulator) emitter.Bind(static_cast<int>(e), "r[i]", true);
       }

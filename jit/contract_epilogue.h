@@ -15,11 +15,12 @@ const Operand* PlainOutput(const KernelPlan& plan);
 // The same, where micro-kernels may write their tiles to it: in rows of whole vectors.
 const Operand* OutputOfTiles(const KernelPlan& plan, int lanes);
 
-// The blocks of C that an epilogue is called for: elements from row to row, what m0 and `rows` are multiples of and the most rows, and whether n0
-// and n1 are multiples of the lanes.
+// The blocks of C that an epilogue is called for: elements from row to row, what `rows` is a multiple of and the most rows, whether n0 and n1 are
+// multiples of the lanes, and what m0 is a multiple of.
 struct EpilogueBlocks {
   int64_t c_row = 0, row_multiple = 1, most_rows = std::numeric_limits<int64_t>::max();
   bool whole_columns = false;
+  int64_t begin_multiple = 1;
 };
 
 // Writes the function that finishes a block of a contraction's results and stores it,
