@@ -277,12 +277,14 @@ class Fuser {
     int floor = NodeCount();
     for (NodeId n : taken) floor = std::min(floor, order_.Rank(n));
     const auto needs_taken = [&](NodeId n) { return order_.Reaches({n}, floor, [&](NodeId m) { return taken.count(m) > 0; }); };
-    // Not where the product also needs, by way of another kernel, what is computed from the statistics. All of a kernel needs the same.
+    // Not where the product also needs, by way of another kernel (that is there, or may yet be), what is computed from the statistics. All of a
+    // kernel needs the same.
     std::vector<bool> asked(result_.clusters.size());
     asked[cluster] = true;
     const auto outside = [&](NodeId n) {
       const int other = ClusterOf(n);
-      if (other < 0 || asked[other]) return false;
+      if (other < 0) return IsFree(n) && !behind.count(n) && needs_taken(n);
+      if (asked[other]) return false;
       asked[other] = true;
       return needs_taken(n);
     };

@@ -82,17 +82,14 @@ class CopyInserter {
     return std::all_of(dims.begin(), dims.end(), [&](int64_t d) { return Coalesce(layout.dim(static_cast<int>(d))).size() <= 1; });
   }
 
-  // Whether windows and gathers can read a value, of the source, where `layout` places it.
-  bool CanBeReadAt(ValueId value, const Layout& layout) const {
-    const ViewOf& view = source_views_[value];
-    const TensorDesc& root = source_.desc(view.root);
-    std::optional<Layout> place = Invert(view.layout, root.elements());
-    if (place) place = place->Compose(Layout::Contiguous(root.shape));
-    if (place) place = layout.Compose(*place);
+  // Whether windows and gathers can read a root where `place` puts it.
+  bool CanBeReadAt(ValueId root, const Layout& place) const {
     return std::all_of(source_.nodes().begin(), source_.nodes().end(), [&](const Node& node) {
-      if (!ReadsElsewhere(node) || source_views_[node.inputs[0]].root != view.root) return true;
-      const std::optional<Layout> read = place ? place->Compose(source_views_[node.inputs[0]].layout) : std::nullopt;
-      return read && ArePlain(*read, PlainDims(node));
+      if (!ReadsElsewhere(node)) return true;
+      const ViewOf& read = source_views_[node.inputs[0]];
+      if (map_[read.root] != root) return true;
+      const std::optional<Layout> layout = place.Compose(read.layout);
+      return layout && ArePlain(*layout, PlainDims(node));
     });
   }
 
@@ -181,7 +178,7 @@ class CopyInserter {
     std::optional<Layout> place = Invert(view.layout, root.elements());
     if (place) place = place->Compose(Layout::Contiguous(root.shape));
     if (place) place = layout.Compose(*place);
-    return place && PartsFit(view.root, *place);
+    return place && CanBeReadAt(view.root, *place) && PartsFit(view.root, *place);
   }
 
   // One stride along each of the dimensions of a stored value, as windows and the rows of gathers need.
@@ -199,11 +196,9 @@ class CopyInserter {
     const int64_t dim = Get<int64_t>(node.attrs, "dim");
     const int along = static_cast<int>(dim < 0 ? dim + whole.rank() : dim);
     int64_t start = 0;
-    for (size_t i = 0; i < parts->size(); ++i) {
-      ValueId& part = (*parts)[i];
+    for (ValueId& part : *parts) {
       const int64_t extent = result_.desc(part).shape[along];
-      const Layout place = *whole.Slice(along, start, extent, 1);
-      const bool fits = CanBePlaced(part, true) && PartFits(part, place) && CanBeReadAt(node.inputs[i], place);
+      const bool fits = CanBePlaced(part, true) && PartFits(part, *whole.Slice(along, start, extent, 1));
       if (!fits || !placed_.insert(views_[part].root).second) part = Copy(part), placed_.insert(part);
       start += extent;
     }
