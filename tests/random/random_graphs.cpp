@@ -135,6 +135,26 @@ int Run(uint32_t seed, int64_t count, double seconds, int steps, int64_t most_fa
   return failures == 0 ? 0 : 1;
 }
 
+// Fragments of old failures, each in several trials.
+int RunFiles(const std::vector<std::string>& files) {
+  constexpr uint32_t kTrials = 12;                           // all that in-place outputs, gradients and threads combine to
+  int failures = 0;
+  for (const std::string& file : files) {
+    const Graph graph = LoadFragment(file);
+    const bool wide = std::any_of(graph.inputs().begin(), graph.inputs().end(), [&](ValueId v) { return graph.desc(v).dtype == DType::kF64; });
+    for (uint32_t number = 0; number < kTrials; ++number) {
+      Trial trial(number);
+      trial.dtype = wide ? DType::kF64 : DType::kF32;
+      const std::string difference = Difference(graph, trial);
+      if (difference.empty()) continue;
+      ++failures;
+      fmt::print("{}, trial {}: {}\n", file, number, difference);
+    }
+  }
+  fmt::print("{} fragments, {} failures\n", files.size(), failures);
+  return failures == 0 ? 0 : 1;
+}
+
 }  // namespace
 }  // namespace athanor
 
@@ -144,11 +164,14 @@ int main(int argc, char** argv) {
   int64_t count = std::numeric_limits<int64_t>::max(), failures = 1;
   double seconds = 0;
   int steps = 9;
+  std::vector<std::string> files;
   app.add_option("--seed", seed, "the first graph's number; the next ones follow");
   app.add_option("--count", count, "graphs to try");
   app.add_option("--seconds", seconds, "time to spend; 0: until something fails");
   app.add_option("--steps", steps, "ops in a graph, about");
   app.add_option("--failures", failures, "to report before stopping");
+  app.add_option("FRAGMENT", files, "fragments to compare instead of random ones")->check(CLI::ExistingFile);
   CLI11_PARSE(app, argc, argv);
+  if (!files.empty()) return athanor::RunFiles(files);
   return athanor::Run(seed, count, seconds, steps, failures);
 }
