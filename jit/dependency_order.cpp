@@ -7,8 +7,7 @@
 namespace athanor {
 
 DependencyOrder::DependencyOrder(const Graph& graph, const std::vector<ViewOf>& views)
-    : needs_(graph.nodes().size()), group_of_(needs_.size()), members_(needs_.size()), rank_(needs_.size()), order_(needs_.size()),
-      visited_(needs_.size()) {
+    : needs_(graph.nodes().size()), group_of_(needs_.size()), members_(needs_.size()), rank_(needs_.size()), order_(needs_.size()) {
   std::iota(group_of_.begin(), group_of_.end(), 0);
   std::iota(rank_.begin(), rank_.end(), 0);
   std::iota(order_.begin(), order_.end(), 0);
@@ -26,19 +25,22 @@ void DependencyOrder::Merge(NodeId a, NodeId b) {
   if (first == last) return;
   if (rank_[first] > rank_[last]) std::swap(first, last);
   const int begin = rank_[first], end = rank_[last] + 1;
-  Reaches({members_[last].front()}, begin, [](NodeId) { return false; });
+  std::vector<bool> needed(members_.size());                 // by the last
+  Reaches({members_[last].front()}, begin, [&](NodeId n) {
+    needed[group_of_[n]] = true;
+    return false;
+  });
   // From the first to the last: what the last needs comes before both, what needs the first besides joins them, the rest comes after.
   std::vector<int> mended, followers;
   for (int r = begin; r < end; ++r) {
     const int group = order_[r];
     if (group == kNone || group == first) continue;
-    const bool needed = visited_[group] == visits_;
-    if (group == last || (needed && Needs(group, first))) {
+    if (group == last || (needed[group] && Needs(group, first))) {
       for (NodeId n : members_[group]) group_of_[n] = first;
       members_[first].insert(members_[first].end(), members_[group].begin(), members_[group].end());
       members_[group].clear();
     } else {
-      (needed ? mended : followers).push_back(group);
+      (needed[group] ? mended : followers).push_back(group);
     }
   }
   mended.push_back(first);

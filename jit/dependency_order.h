@@ -24,13 +24,12 @@ class DependencyOrder {
   // Groups that stand before rank `floor` are left out: the caller knows that nothing is found there.
   template <typename Found>
   bool Reaches(const std::vector<NodeId>& start, int floor, const Found& found) const {
-    const int visit = ++visits_;
-    std::vector<int>& work = work_;
-    work.clear();
+    std::vector<bool> seen(members_.size());
+    std::vector<int> work;                                   // groups
     const auto push = [&](NodeId n) {
       const int group = group_of_[n];
-      if (rank_[group] < floor || visited_[group] == visit) return;
-      visited_[group] = visit;
+      if (rank_[group] < floor || seen[group]) return;
+      seen[group] = true;
       work.push_back(group);
     };
     for (NodeId n : start) push(n);
@@ -53,8 +52,6 @@ class DependencyOrder {
   std::vector<std::vector<NodeId>> members_;                 // by group; empty where merged into another
   std::vector<int> rank_;                                    // by group
   std::vector<int> order_;                                   // groups by rank; kNone where one was merged away
-  mutable std::vector<int> visited_, work_;                  // by group: the last visit; groups still to be opened
-  mutable int visits_ = 0;
 };
 
 }  // namespace athanor

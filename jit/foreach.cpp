@@ -65,9 +65,8 @@ void MergeForeach(Program* program) {
     if (buffer.alias >= 0) overwritten.insert(buffer.alias);
   }
   for (const KernelPlan& kernel : program->kernels) {
-    const auto* scatter = std::get_if<ScatterPlan>(&kernel.detail);
     for (const KernelArg& arg : kernel.args) {
-      if (!arg.written || (scatter != nullptr && !scatter->adds)) read.insert(arg.buffer);  // of a table, the other rows stay
+      if (arg.read) read.insert(arg.buffer);
     }
   }
   std::map<std::string, std::vector<size_t>> families;

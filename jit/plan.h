@@ -91,6 +91,7 @@ struct KernelArg {
   int64_t elements = 0;                                      // addressed storage
   int buffer = -1;                                           // in Program::buffers; not part of the structural identity
   int64_t offset = 0;                                        // elements of the buffer in front of the argument; neither
+  bool read = false;                                         // something that is there before the kernel runs; neither
 };
 
 struct KernelPlan {

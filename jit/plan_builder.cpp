@@ -78,7 +78,7 @@ class PlanBuilder {
       const Program::Buffer& b = storage_.buffers()[buffer];
       found = plan_.args.insert(found, {b.dtype, false, b.elements, buffer});
     }
-    found->written |= written;
+    (written ? found->written : found->read) = true;
     return static_cast<int>(found - plan_.args.begin());
   }
 
@@ -297,6 +297,7 @@ class PlanBuilder {
     plan.source = Source(node.inputs[0], Layout::Contiguous({plan.rows, plan.columns}));
     plan.index = Source(node.inputs[1], Layout::Contiguous({plan.rows}));
     plan.out = Target(node.outputs[0], Layout::Contiguous({plan.table_rows, plan.columns}));
+    if (!plan.adds) plan_.args[plan.out.arg].read = true;    // the other rows stay
     plan_.skeleton = Skeleton::kScatter;
     plan_.detail = std::move(plan);
   }
