@@ -139,7 +139,8 @@ ATHANOR_API athanor_status athanor_fragment_output(const athanor_fragment* fragm
 
 /* ---- compiling ---- */
 
-/* An output that lives in the memory of an input of the same dtype and shape: a parameter updated in place. */
+/* An output that lives in the memory of an input of the same dtype and shape: a parameter updated in place. The results are the same as
+ * without; where the input is still needed the output is computed elsewhere and copied at the end. */
 typedef struct {
   const char* output;
   const char* input;

@@ -40,8 +40,9 @@ struct Report {
 // the same bits from run to run and for any number of threads.
 class Executable {
  public:
-  // `graph` may hold any ops; `in_place` names outputs that live in the memory of an input. Throws Error where something is not
-  // supported, or not cached under Options::no_jit.
+  // `graph` may hold any ops; `in_place` names outputs that live in the memory of an input, each of an input of its own; where the
+  // input is still needed they are computed elsewhere and copied at the end. Throws Error where something is not supported, or not cached under
+  // Options::no_jit.
   static std::unique_ptr<Executable> Compile(const Graph& graph, const Options& options, const std::vector<InPlace>& in_place = {});
   ~Executable();
   Executable(const Executable&) = delete;

@@ -103,7 +103,7 @@ def compile(fragment: Fragment | dict[str, Any] | str | os.PathLike[str], grad: 
     `grad`: with gradients. The executable then takes, behind the inputs, the gradient of each floating-point output, and returns behind the
     outputs the gradient of each input with "grad": true, each of the dtype and shape of what it is the gradient of.
     `settings`: {"threads": 2, "cache_dir": ..., "tune": "first", ...}, overriding the environment variables ATHANOR_*.
-    `in_place`: {output: input}: outputs that live in the memory of an input of the same dtype and shape.
+    `in_place`: {output: input}: outputs that live in the memory of an input of the same dtype and shape, with the same results.
 
     The result is called with tensors of any framework that has `__dlpack__`, in host memory, with any strides:
 
