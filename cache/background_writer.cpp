@@ -2,7 +2,14 @@
 
 namespace athanor {
 
-BackgroundWriter::~BackgroundWriter() {
+BackgroundWriter::~BackgroundWriter() { Join(); }
+
+void BackgroundWriter::Finish() {
+  Join();
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+void BackgroundWriter::Join() {
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
@@ -28,7 +35,12 @@ void BackgroundWriter::Work() {
     const auto [key, payload] = std::move(entries_.front());
     entries_.pop_front();
     lock.unlock();
-    cache_->Put(key, payload);
+    try {
+      cache_->Put(key, payload);
+    } catch (...) {
+      failure_ = std::current_exception();
+      return;
+    }
     lock.lock();
   }
 }

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -16,22 +17,26 @@ namespace athanor {
 class BackgroundWriter {
  public:
   explicit BackgroundWriter(Cache* cache) : cache_(cache) {}
-  // Returns when all entries are stored, or could not be (Cache::Put warned).
+  // As Finish, but keeps a failure to itself.
   ~BackgroundWriter();
   BackgroundWriter(const BackgroundWriter&) = delete;
   BackgroundWriter& operator=(const BackgroundWriter&) = delete;
 
   // Thread-safe.
   void Put(CacheKey key, std::vector<std::byte> payload);
+  // Returns when all entries are stored, or could not be (Cache::Put warned); nothing is put afterwards. Rethrows what Cache::Put threw.
+  void Finish();
 
  private:
   void Work();
+  void Join();
 
   Cache* cache_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::pair<CacheKey, std::vector<std::byte>>> entries_;
   bool closing_ = false;
+  std::exception_ptr failure_;                               // the first; entries behind it are not stored
   std::thread thread_;                                       // started at the first entry
 };
 

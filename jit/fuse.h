@@ -36,7 +36,8 @@ struct Fusion {
 //   3. a pointwise value is inlined into its readers unless storing it moves fewer bytes;
 //   4. the remaining reductions and stored pointwise values join where they share a row space and operands.
 // `stored` names values that must be in memory because an earlier attempt found no access map through them.
-// `overwrites` orders clusters: an output that lives where an input lives is written after every other reader of that input.
+// `overwrites` orders clusters: an output that lives where an input lives is written after every other reader of that input. Throws
+// NeedsCopyOfOutput where such a reader needs the output.
 struct Overwrite {
   ValueId output = kNone, input = kNone;
 };

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "jit/plan.h"
 #include "jit/reduce_passes.h"
 #include "jit/reduction.h"
 

@@ -3,9 +3,9 @@
 #include <optional>
 #include <string>
 
-#include "jit/plan.h"
-
 namespace athanor {
+
+struct Program;
 
 // An output that is written where an input lives: a parameter updated in place.
 struct InPlace {

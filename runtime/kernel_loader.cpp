@@ -94,10 +94,9 @@ std::vector<std::shared_ptr<const LoadedKernel>> KernelLoader::Load(const std::v
     kernel_of.push_back(found->second);
   }
   std::vector<std::shared_ptr<LoadedKernel>> loaded(unique.size());
-  {
-    BackgroundWriter writer(cache_);
-    ForEach(unique.size(), threads, [&](size_t u) { loaded[u] = LoadOne(plans[unique[u]], &writer); });
-  }
+  BackgroundWriter writer(cache_);
+  ForEach(unique.size(), threads, [&](size_t u) { loaded[u] = LoadOne(plans[unique[u]], &writer); });
+  writer.Finish();
   std::vector<std::shared_ptr<const LoadedKernel>> result;
   for (size_t kernel : kernel_of) result.push_back(loaded[kernel]);
   return result;

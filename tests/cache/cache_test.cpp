@@ -244,6 +244,14 @@ TEST_F(CacheTest, WritesInTheBackgroundAreDoneWhenTheWriterIsGone) {
   BackgroundWriter idle(cache.get());
 }
 
+TEST_F(CacheTest, AFailureInTheBackgroundReachesWhoWaits) {
+  const auto cache = Cache::Open(directory_ / "gone", [](const std::string& text) { throw std::runtime_error(text); });
+  fs::remove(directory_ / "gone");
+  BackgroundWriter writer(cache.get());
+  writer.Put(key_, Bytes("1"));
+  EXPECT_THROW(writer.Finish(), std::runtime_error);
+}
+
 TEST_F(CacheTest, AWriterOfACacheThatHoldsNothingEnds) {
   const auto cache = Cache::Open("", nullptr);
   BackgroundWriter writer(cache.get());
