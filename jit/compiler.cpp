@@ -27,7 +27,7 @@ MakeCompiler* LoadPlugin() {
 
 std::string CompilerIdentity(const CpuTarget& cpu) {
   // The trailing number changes with the flags and passes in jit/clang.
-  std::string identity = fmt::format("clang {} flags 4 {}", ATHANOR_CLANG_VERSION, Name(cpu.isa));
+  std::string identity = fmt::format("clang {} flags 5 {}", ATHANOR_CLANG_VERSION, Name(cpu.isa));
   for (const std::string& feature : cpu.features) identity += " " + feature;
   return identity;
 }

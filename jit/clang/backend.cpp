@@ -26,8 +26,45 @@ struct Inliner : llvm::PassInfoMixin<Inliner> {
   }
 };
 
+// A function that computes nothing itself and calls another in each of its loops: the time it takes is theirs.
+bool OnlyCalls(const llvm::Function& function, const llvm::LoopInfo& loops) {
+  llvm::SmallPtrSet<const llvm::BasicBlock*, 8> calling;
+  for (const llvm::BasicBlock& block : function) {
+    for (const llvm::Instruction& instruction : block) {
+      const auto computes = [](const llvm::Value* value) { return value->getType()->isFPOrFPVectorTy() || value->getType()->isVectorTy(); };
+      if (computes(&instruction) || llvm::any_of(instruction.operands(), computes)) return false;
+      const auto* call = llvm::dyn_cast<llvm::CallBase>(&instruction);
+      if (call != nullptr && !call->isInlineAsm() && !llvm::isa<llvm::IntrinsicInst>(call)) calling.insert(&block);
+    }
+  }
+  return !calling.empty() && llvm::all_of(loops.getLoopsInPreorder(), [&](const llvm::Loop* loop) {
+    return llvm::any_of(loop->blocks(), [&](const llvm::BasicBlock* block) { return calling.contains(block); });
+  });
+}
+
+// What only calls is compiled quickly, as clang does without optimization.
+class Sweep : public llvm::PassInfoMixin<Sweep> {
+ public:
+  Sweep(llvm::FunctionPassManager whole, llvm::FunctionPassManager quick) : whole_(std::move(whole)), quick_(std::move(quick)) {}
+
+  llvm::PreservedAnalyses run(llvm::Function& function, llvm::FunctionAnalysisManager& analyses) {
+    if (!OnlyCalls(function, analyses.getResult<llvm::LoopAnalysis>(function))) return whole_.run(function, analyses);
+    function.addFnAttr(llvm::Attribute::NoInline);
+    function.addFnAttr(llvm::Attribute::OptimizeNone);
+    return quick_.run(function, analyses);
+  }
+
+ private:
+  llvm::FunctionPassManager whole_, quick_;
+};
+
 // Loops are unrolled where the source asks for it. Fully first: a loop over lanes takes vectors apart, in which InstCombine must find whole ones.
 llvm::ModulePassManager Passes() {
+  llvm::FunctionPassManager quick;
+  quick.addPass(llvm::PromotePass());
+  quick.addPass(llvm::EarlyCSEPass(/*UseMemorySSA=*/false));
+  quick.addPass(llvm::SimplifyCFGPass());
+
   const auto hoist = [] { return llvm::createFunctionToLoopPassAdaptor(llvm::LICMPass(llvm::LICMOptions()), /*UseMemorySSA=*/true); };
   llvm::FunctionPassManager sweep;
   sweep.addPass(llvm::PromotePass());
@@ -50,9 +87,49 @@ llvm::ModulePassManager Passes() {
 
   llvm::ModulePassManager passes;
   passes.addPass(Inliner());
-  passes.addPass(llvm::createModuleToFunctionPassAdaptor(std::move(sweep)));
+  passes.addPass(llvm::createModuleToFunctionPassAdaptor(Sweep(std::move(sweep), std::move(quick))));
   return passes;
 }
+
+// LLVM's passes over machine code that have nothing to do in ours, by name. Each looks at every function; together they take a twentieth of the compiler's time.
+bool IsSuperfluous(llvm::StringRef pass) {
+  static const llvm::StringSet<> names = {
+      // Of other languages, systems and processors, debuggers and profilers, and against attacks.
+      "Analyze Machine Code For Garbage Collection", "Argument Stack Rebase", "Check CFA info and insert CFI instructions if needed",
+      "Contiguously Lay Out Funclets", "Fixup Statepoint Caller Saved", "Implement the 'patchable-function' attribute", "Init Undef Pass",
+      "Insert KCFI indirect call checks", "Insert XRay ops", "Insert fentry calls", "Live DEBUG_VALUE analysis", "Local Dynamic TLS Access Clean-up",
+      "Machine Sanitizer Binary Metadata", "Pseudo Probe Inserter", "Register Allocation Pass Scoring", "Remove Redundant DEBUG_VALUE analysis",
+      "Stack Frame Layout Analysis", "StackMap Liveness Analysis", "Tile Register Configure", "Tile Register Pre-configure",
+      "Unpack machine instruction bundles", "X86 Atom pad short functions", "X86 Discriminate Memory Operands", "X86 DynAlloca Expander",
+      "X86 FP Stackifier", "X86 Indirect Branch Tracking", "X86 Indirect Thunks", "X86 Insert Cache Prefetches",
+      "X86 Load Value Injection (LVI) Load Hardening", "X86 Load Value Injection (LVI) Ret-Hardening", "X86 Lower Tile Copy",
+      "X86 PIC Global Base Reg Initialization", "X86 Return Thunks", "X86 Speculative Execution Side Effect Suppression",
+      "X86 Windows Fixup Buffer Security Check", "X86 insert wait instruction", "X86 speculative load hardening",
+      // Optimizations that change nothing in any kernel of our networks, or only where registers are saved. The first moves chains of masks to mask
+      // registers, where they already are.
+      "X86 Domain Reassignment Pass", "Detect Dead Lanes", "Early If-Conversion", "Local Stack Slot Allocation",
+      "Machine Late Instructions Cleanup Pass", "Merge disjoint stack slots", "Optimize machine instruction PHIs",
+      "Post RA top-down list latency scheduler", "PostRA Machine Sink", "Rename Disconnected Subregister Components", "Shrink Wrapping analysis",
+      "Tail Duplication", "X86 Avoid Store Forwarding Blocks", "X86 Byte/Word Instruction Fixup"};
+  return names.contains(pass);
+}
+
+// Hands on all passes but these.
+class Sieve final : public llvm::legacy::PassManagerBase {
+ public:
+  explicit Sieve(llvm::legacy::PassManagerBase* passes) : passes_(*passes) {}
+
+  void add(llvm::Pass* pass) override {
+    if (IsSuperfluous(pass->getPassName())) {
+      delete pass;
+    } else {
+      passes_.add(pass);
+    }
+  }
+
+ private:
+  llvm::legacy::PassManagerBase& passes_;
+};
 
 void Initialize() {
   static std::once_flag once;
@@ -114,12 +191,9 @@ std::string Backend::Assembly(llvm::Module& module) {
 void Backend::AddCodeGenerator(llvm::legacy::PassManager* passes, llvm::raw_pwrite_stream& stream, llvm::CodeGenFileType type) {
   auto& machine = static_cast<llvm::LLVMTargetMachine&>(*machine_);
   auto* const infos = new llvm::MachineModuleInfoWrapperPass(&machine);
-  llvm::TargetPassConfig* const config = machine.createPassConfig(*passes);
+  Sieve sieve(passes);                                       // what the configuration adds goes through it
+  llvm::TargetPassConfig* const config = machine.createPassConfig(sieve);
   config->setDisableVerify(true);
-  // Moves chains of masks to mask registers, where they already are.
-  const llvm::PassInfo* const reassignment = llvm::PassRegistry::getPassRegistry()->getPassInfo(llvm::StringRef("x86-domain-reassignment"));
-  ATHANOR_CHECK(reassignment != nullptr);
-  config->disablePass(reassignment->getTypeInfo());
   passes->add(config);
   passes->add(infos);
   // Of LLVM's own list for IR only what finds addressing modes. What the rest would lower, instruction selection lowers, too, and loop strength reduction,
