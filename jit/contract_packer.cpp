@@ -6,6 +6,11 @@
 #include "ops/error.h"
 
 namespace athanor {
+namespace {
+
+constexpr const char* kOwnFunction = "static __attribute__((noinline))";
+
+}  // namespace
 
 ContractPacker::ContractPacker(const KernelPlan& plan, const ContractPlan& contract, const ContractOperand& a, const ContractOperand& b,
                                int nv, int64_t a_depth, int64_t b_depth, bool pairs, Prelude* prelude, SourceWriter* out)
@@ -49,7 +54,7 @@ void ContractPacker::WritePackA() {
     out_->Blank();
     return;
   }
-  out_->Open("static __attribute__((noinline)) void pack_a(char* const* args, long b, long m0, long m1, long k0, long k1, {}* to, {}* sums)",
+  out_->Open("{} void pack_a(char* const* args, long b, long m0, long m1, long k0, long k1, {}* to, {}* sums)", a_.by_parts() ? "INLINE" : kOwnFunction,
              ScalarType(packed()), ScalarType(dtype()));
   DeclareArgs(plan_.args, out_);
   for (DType stored : {dtype(), packed()}) prelude_->Use("store", stored);
@@ -59,7 +64,7 @@ void ContractPacker::WritePackA() {
   } else if (a_.by_parts()) {
     a_.windows()->Write({.along_begin = "k0", .along_end = "k1", .across_begin = "m0", .across_end = "m1", .at = pairs_ ? "(unsigned short*)to + (i - k0)" : "to + (i - k0)",
                          .step = std::to_string(pairs_ ? 2 * row_ : row_), .room = fmt::format("{} - (i - k0)", pairs_ ? 2 * row_ : row_),
-                         .halves = pairs_},
+                         .elements = pairs_ ? WindowCopier::Target::Elements::kHalves : WindowCopier::Target::Elements::kValues},
                         prelude_, out_);
   } else {
     WriteRows();
@@ -244,17 +249,18 @@ void ContractPacker::WritePackB(int64_t k_multiple) {
     out_->Blank();
     return;
   }
-  out_->Open("static __attribute__((noinline)) void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, {}* to)",
+  out_->Open("{} void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, {}* to)", b_.windows() ? "INLINE" : kOwnFunction,
              ScalarType(packed()));
   DeclareArgs(plan_.args, out_);
   for (DType stored : {dtype(), packed()}) prelude_->Use("store", stored);
   prelude_->Use("splat", dtype());
   if (pairs_) prelude_->Use("pairs");
   if (b_.windows()) {
-    const WindowCopier::Target target = {.along_begin = "n0", .along_end = "n1", .across_begin = "k0", .across_end = "k1",
+    b_.windows()->Write({.along_begin = "n0", .along_end = "n1", .across_begin = "k0", .across_end = "k1",
                          .at = fmt::format("to + (i - n0) / {0} * {1} + (i - n0) % {0}", panel_, panel_stride_),
-                         .step = std::to_string(panel_), .room = fmt::format("{0} - (i - n0) % {0}", panel_)};
-    pairs_ ? b_.windows()->WritePairs(target, prelude_, out_) : b_.windows()->Write(target, prelude_, out_);
+                         .step = std::to_string(panel_), .room = fmt::format("{0} - (i - n0) % {0}", panel_),
+                         .elements = pairs_ ? WindowCopier::Target::Elements::kPairs : WindowCopier::Target::Elements::kValues},
+                        prelude_, out_);
   } else {
     b_.across_contiguous() ? PackAlongN() : PackAlongK(k_multiple);
   }

@@ -154,6 +154,18 @@ void Prelude::Use(std::string_view helper) { used_.emplace(helper); }
 
 void Prelude::Use(std::string_view helper, DType dtype) { used_.insert(fmt::format("{}.{}", helper, Tag(dtype))); }
 
+std::string Prelude::AddRoutine(std::string_view name, std::string_view definition) {
+  Use("routine");
+  for (int number = 1;; ++number) {
+    const std::string numbered = number == 1 ? std::string(name) : fmt::format("{}_{}", name, number);
+    const std::string text = Substitute(std::string(definition), {{"$NAME", numbered}});
+    const auto same = std::find_if(routines_.begin(), routines_.end(), [&](const auto& routine) { return routine.first == numbered; });
+    if (same != routines_.end() && same->second != text) continue;
+    if (same == routines_.end()) routines_.emplace_back(numbered, text);
+    return numbered;
+  }
+}
+
 std::string Prelude::Text() const {
   const Vocabulary& vocabulary = VocabularyOf(isa_, lanes_, bf16_instructions_);
   std::set<size_t> wanted;                                   // units
@@ -168,6 +180,7 @@ std::string Prelude::Text() const {
   for (const std::string& name : used_) want(name);
   std::string text = vocabulary.types;
   for (size_t unit : wanted) text += vocabulary.units[unit].text;
+  for (const auto& [name, definition] : routines_) text += definition;
   return text;
 }
 

@@ -3,6 +3,8 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "jit/target.h"
 #include "ops/tensor_desc.h"
@@ -48,7 +50,10 @@ class Prelude {
   // Asks for a helper, e.g. Use("load", DType::kF32), Use("fence"). InternalError when there is no such helper.
   void Use(std::string_view helper);
   void Use(std::string_view helper, DType dtype);
-  // Definitions of the types and of the helpers asked for.
+  // Adds a routine of the caller's own, "ROUTINE void $NAME(...) {...}" and comments before it, which may call helpers that are asked for. Its name: `name`,
+  // with a number behind it where the source has another routine of that name.
+  std::string AddRoutine(std::string_view name, std::string_view definition);
+  // Definitions of the types and of the helpers asked for, and of added routines.
   std::string Text() const;
 
  private:
@@ -56,6 +61,7 @@ class Prelude {
   int lanes_;
   bool bf16_instructions_ = false;
   std::set<std::string, std::less<>> used_;
+  std::vector<std::pair<std::string, std::string>> routines_;  // name and definition
 };
 
 // C++ type names: of one element in memory, of a scalar value, of a vector of values. Values of bf16 and f16 are float.

@@ -75,23 +75,17 @@ std::optional<WindowCopier> WindowCopier::For(const Body& body, int result, int 
 }
 
 void WindowCopier::Write(const Target& target, Prelude* prelude, SourceWriter* out) const {
-  OpenRuns(target, target.halves ? "unsigned short" : ScalarType(dtype_), out);
-  WriteRun(target, prelude, out);
-  out->Line("i += run;");
-  out->Close();
-}
-
-void WindowCopier::OpenRuns(const Target& target, std::string_view type, SourceWriter* out) const {
-  out->Open("for (long i = {}; i < {};)", target.along_begin, target.along_end);
+  out->Open("for (long i = {}, run; i < {}; i += run)", target.along_begin, target.along_end);
   int64_t below = 1;
   for (size_t p = 0; p < along_.size(); ++p) {               // the digits of i
     const std::string high = below == 1 ? "i" : fmt::format("i / {}", below);
     out->Line("const long i{} = {};", p, p + 1 < along_.size() ? fmt::format("{} % {}", high, along_[p].extent) : high);
     below *= along_[p].extent;
   }
-  out->Line("long room = {};", target.room);
-  out->Line("long run = {0} - i < {1} - i0 ? {0} - i : {1} - i0;", target.along_end, along_[0].extent);
+  out->Line("const long room = {};", target.room);
+  out->Line("run = {0} - i < {1} - i0 ? {0} - i : {1} - i0;", target.along_end, along_[0].extent);
   out->Line("if (run > room) run = room;");
+  std::string arguments;
   for (int f = 0; f < functions_; ++f) {
     std::string text = std::to_string(FunctionOf(*operand_, f).offset());
     below = 1;
@@ -100,26 +94,53 @@ void WindowCopier::OpenRuns(const Target& target, std::string_view type, SourceW
       below *= piece.extent;
     }
     for (size_t p = 0; p < along_.size(); ++p) AddTerm(&text, fmt::format("i{}", p), along_[p].strides[f]);
-    if (f == 0) {
-      out->Line("const {}* from = a{} + {};", MemoryType(memory_), operand_->arg, text);
-    } else {
-      out->Line("long c{} = {};", f - 1, text);
-    }
+    arguments += f == 0 ? fmt::format("a{} + {}", operand_->arg, text) : fmt::format(", {}, {}", text, operand_->bounds[f - 1].extent);
   }
-  out->Line("{}* to_run = {};", type, target.at);
+  for (size_t p = 0; p < across_.size(); ++p) arguments += fmt::format(", {}", across_[p].strides[0]);
+  out->Line("{}({}, run, {}, {}, {}, {}, room);", AddRoutine(target.elements, prelude), arguments, target.across_begin, target.across_end, target.at, target.step);
+  out->Close();
+}
+
+std::string WindowCopier::ElementType(Elements elements) const {
+  return elements == Elements::kPairs ? "int" : elements == Elements::kHalves ? "unsigned short" : std::string(ScalarType(dtype_));
+}
+
+// Numbers in it are those that convolutions share: taps, and steps from tap to tap and from pixel to pixel.
+std::string WindowCopier::AddRoutine(Elements elements, Prelude* prelude) const {
+  SourceWriter out;
+  out.Comment(fmt::format("A run of pixels of {}, for [begin, end) of channels x taps: `from` is the first tap's first pixel{}, {}`channel` leads to the next "
+                          "channel.{} `room`: how many pixels `to` has place for; zeros fill the last vector.",
+                          Taps() == 1 ? "one tap" : fmt::format("{} taps", Taps()), functions_ == 1 ? "" : ", c its coordinates in the tensor",
+                          across_.size() == 1 ? "" : "`tap` to the next tap, ", elements == Elements::kPairs ? " Two taps, or two channels of one, are a pair." : ""));
+  std::string parameters = fmt::format("const {}* from", MemoryType(memory_));
+  for (int f = 1; f < functions_; ++f) parameters += fmt::format(", long c{0}, long extent{0}", f - 1);
+  for (size_t p = 0; p + 1 < across_.size(); ++p) parameters += fmt::format(", long tap{}", p);
+  out.Open("ROUTINE void $NAME({}, long channel, long run, long begin, long end, {}* to, long step, long room)", parameters, ElementType(elements));
+  if (elements == Elements::kPairs) {
+    WritePairs(prelude, &out);
+  } else {
+    WriteTaps(elements, prelude, &out);
+  }
+  out.Close();
+  std::string name = elements == Elements::kPairs ? "pair_windows" : "copy_windows";
+  for (size_t p = across_.size() - 1; p-- > 0;) name += fmt::format("_{}", across_[p].extent);
+  return prelude->AddRoutine(fmt::format("{}_{}", name, Name(memory_)), out.text());
 }
 
 // The vectors of a run of pixels.
-void WindowCopier::WriteRun(const Target& target, Prelude* prelude, SourceWriter* out) const {
+void WindowCopier::WriteTaps(Elements elements, Prelude* prelude, SourceWriter* out) const {
   const int lanes = prelude->lanes();
-  std::string steps = fmt::format("from += {}, to_run += {}, room -= {}", lanes * along_[0].strides[0], lanes, lanes);
+  std::string steps = fmt::format("from += {}, to += {}, room -= {}", lanes * along_[0].strides[0], lanes, lanes);
   for (int f = 1; f < functions_; ++f) {
     if (along_[0].strides[f] != 0) steps += fmt::format(", c{} += {}", f - 1, lanes * along_[0].strides[f]);
   }
   out->Open("for (long part = 0; part < run; part += {}, {})", lanes, steps);
   out->Line("const long live = run - part < {0} ? run - part : {0};", lanes);
   for (size_t p = across_.size() - 1; p-- > 0;) out->Open("for (long j{0} = 0; j{0} < {1}; ++j{0})", p, across_[p].extent);
-  WriteTap(target, prelude, out);
+  prelude->Use("bounds");
+  out->Line("long first = 0, last = live;");
+  WriteBounds("first", "last", out);
+  WriteChannels(elements, prelude, out);
   for (size_t p = 0; p < across_.size(); ++p) out->Close();
 }
 
@@ -132,28 +153,19 @@ std::string WindowCopier::LoadText(const std::string& x, const std::string& firs
   return fmt::format("load_window_strided({}, {}, {}, {}, v{}{{}})", x, stride, first, last, tag);
 }
 
-// Which lanes of a tap lie inside the tensor: [first, last).
-void WindowCopier::WriteTap(const Target& target, Prelude* prelude, SourceWriter* out) const {
-  prelude->Use("bounds");
-  out->Line("long first = 0, last = live;");
-  WriteBounds("first", "last", out);
-  WriteChannels(target, prelude, out);
-}
-
 // Narrows [first, last) to the pixels of a tap that are inside.
 void WindowCopier::WriteBounds(const std::string& first, const std::string& last, SourceWriter* out) const {
   for (int f = 1; f < functions_; ++f) {
     std::string at = fmt::format("c{}", f - 1);
     for (size_t p = 0; p + 1 < across_.size(); ++p) AddTerm(&at, fmt::format("j{}", p), across_[p].strides[f]);
-    const int64_t extent = operand_->bounds[f - 1].extent, stride = along_[0].strides[f];
+    const int64_t stride = along_[0].strides[f];
     out->Line("const long at{} = {};", f - 1, at);
     if (stride == 0) {
-      out->Line("if ((unsigned long)at{} >= {}) {} = 0;", f - 1, extent, last);
+      out->Line("if ((unsigned long)at{0} >= extent{0}) {1} = 0;", f - 1, last);
     } else if (stride == 1) {
-      out->Line("{1} = larger({1}, -at{0}), {2} = smaller({2}, {3} - at{0});", f - 1, first, last, extent);
+      out->Line("{1} = larger({1}, -at{0}), {2} = smaller({2}, extent{0} - at{0});", f - 1, first, last);
     } else {
-      out->Line("{1} = larger({1}, ({3} - at{0}) / {4}), {2} = smaller({2}, ({5} - at{0} + {3}) / {4});", f - 1, first, last, stride - 1,
-                stride, extent);
+      out->Line("{1} = larger({1}, ({3} - at{0}) / {4}), {2} = smaller({2}, (extent{0} - at{0} + {3}) / {4});", f - 1, first, last, stride - 1, stride);
     }
   }
 }
@@ -164,51 +176,48 @@ std::pair<std::string, std::string> WindowCopier::TapText() const {
   int64_t below = 1;
   for (size_t p = 0; p + 1 < across_.size(); ++p) {
     AddTerm(&tap, fmt::format("j{}", p), below);
-    AddTerm(&offset, fmt::format("j{}", p), across_[p].strides[0]);
+    offset += fmt::format(" + j{0} * tap{0}", p);
     below *= across_[p].extent;
   }
   return {tap, offset};
 }
 
-void WindowCopier::WriteChannels(const Target& target, Prelude* prelude, SourceWriter* out) const {
-  const int lanes = prelude->lanes();
+void WindowCopier::WriteChannels(Elements elements, Prelude* prelude, SourceWriter* out) const {
   const int64_t taps = Taps();
   const auto [tap, offset] = TapText();
   out->Line("const long tap = {};", tap);
   auto channel = [&](const std::string& end) {               // the first channel whose index across is not below `end`
     return taps == 1 ? end : fmt::format("larger(0, ({} - tap + {}) / {})", end, taps - 1, taps);
   };
-  out->Line("const long j = {}, j_end = {};", channel(target.across_begin), channel(target.across_end));
-  out->Line("const {}* x = from + {} + j * {};", MemoryType(memory_), offset, across_.back().strides[0]);
-  out->Line("{}* y = to_run + (tap + j * {} - {}) * {};", target.halves ? "unsigned short" : ScalarType(dtype_), taps,
-            target.across_begin, target.step);
+  out->Line("const long j = {}, j_end = {};", channel("begin"), channel("end"));
+  out->Line("const {}* x = from + {} + j * channel;", MemoryType(memory_), offset);
+  out->Line("{}* y = to + (tap + j * {} - begin) * step;", ElementType(elements), taps);
   const bool half = memory_ != dtype_;                       // bf16 or f16: their bits are loaded, then converted
-  const std::string stored = target.halves ? "u16" : std::string(Name(dtype_));
+  const std::string stored = elements == Elements::kHalves ? "u16" : std::string(Name(dtype_));
   prelude->Use("store." + stored);
   prelude->Use("tail." + stored);
   std::string value = LoadText("x", "first", "last", prelude);
-  if (half && !target.halves) {
+  if (half && elements != Elements::kHalves) {
     prelude->Use(Name(memory_));
     value = fmt::format("{}_value({})", Name(memory_), value);
   }
-  for (bool narrow : {false, true}) {
-    out->Open(fmt::runtime(narrow ? "else for (long n = j; n < j_end; ++n, x += {1}, y += {2} * {3})"
-                                  : "if (room >= {0}) for (long n = j; n < j_end; ++n, x += {1}, y += {2} * {3})"),
-              lanes, across_.back().strides[0], taps, target.step);
-    out->Line(fmt::runtime(narrow ? "store_tail(y, {}, room);" : "store(y, {});"), value);
-    out->Close();
-  }
+  const std::string loop = fmt::format("for (long n = j; n < j_end; ++n, x += channel, y += {} * step)", taps);
+  out->Open("if (room >= {}) {}", prelude->lanes(), loop);
+  out->Line("store(y, {});", value);
+  out->Close();
+  out->Open("else {}", loop);
+  out->Line("store_tail(y, {}, room);", value);
+  out->Close();
 }
 
 int64_t WindowCopier::Taps() const { return ProductOf(across_, across_.size() - 1); }
 
 // Two steps of k are two taps, or the last tap of a channel and the first of the next: where the taps of a run lie and which of its
 // pixels are inside the tensor is settled before, so that channels come one after the other.
-void WindowCopier::WritePairs(const Target& target, Prelude* prelude, SourceWriter* out) const {
+void WindowCopier::WritePairs(Prelude* prelude, SourceWriter* out) const {
   const int lanes = prelude->lanes();
-  const int64_t taps = Taps(), channel = across_.back().strides[0];
-  for (const char* helper : {"bounds", "pairs", "tail.i32"}) prelude->Use(helper);
-  OpenRuns(target, "int", out);
+  const int64_t taps = Taps();
+  for (const char* helper : {"bounds", "pairs", "store.i32", "tail.i32"}) prelude->Use(helper);
   out->Line("long offset[{0}], first[{0}], last[{0}];", taps);
   for (size_t p = across_.size() - 1; p-- > 0;) out->Open("for (long j{0} = 0; j{0} < {1}; ++j{0})", p, across_[p].extent);
   const auto [tap, address] = TapText();
@@ -216,24 +225,20 @@ void WindowCopier::WritePairs(const Target& target, Prelude* prelude, SourceWrit
   out->Line("offset[tap] = {}, first[tap] = 0, last[tap] = run;", address);
   WriteBounds("first[tap]", "last[tap]", out);
   for (size_t p = 0; p + 1 < across_.size(); ++p) out->Close();
-  out->Line("const {}* x = from + {} / {} * {};", MemoryType(memory_), target.across_begin, taps, channel);
-  out->Line("int* y = to_run;");
-  out->Open("for (long k = {0}, low = {0} % {1}; k < {2}; k += 2, y += {3})", target.across_begin, taps, target.across_end, target.step);
+  out->Line("const {}* x = from + begin / {} * channel;", MemoryType(memory_), taps);
+  out->Open("for (long k = begin, low = begin % {}; k < end; k += 2, to += step)", taps);
   out->Comment("The tap above: its channel may be the next, and there is none behind an odd k.");
-  out->Line("const long high = low + 1 == {0} ? 0 : low + 1, end = k + 1 < {1} ? last[high] : 0;", taps, target.across_end);
-  out->Line("const {}* const next = low + 1 == {} ? x + {} : x;", MemoryType(memory_), taps, channel);
-  out->Line("__builtin_prefetch(x + offset[low] + {0}), __builtin_prefetch(x + offset[low] + run * {1} + {0});", 2 * channel,
-            along_[0].strides[0]);
+  out->Line("const long high = low + 1 == {} ? 0 : low + 1, high_last = k + 1 < end ? last[high] : 0;", taps);
+  out->Line("const {}* const next = low + 1 == {} ? x + channel : x;", MemoryType(memory_), taps);
+  out->Line("__builtin_prefetch(x + offset[low] + 2 * channel), __builtin_prefetch(x + offset[low] + run * {} + 2 * channel);", along_[0].strides[0]);
   out->Open("for (long i = 0; i < run; i += {})", lanes);
   const std::string step = along_[0].strides[0] == 1 ? "i" : fmt::format("i * {}", along_[0].strides[0]);
   out->Line("const vi32 v = pair({}, {});", LoadText(fmt::format("x + offset[low] + {}", step), "first[low] - i", "last[low] - i", prelude),
-            LoadText(fmt::format("next + offset[high] + {}", step), "first[high] - i", "end - i", prelude));
-  out->Line("if (room - i >= {}) store(y + i, v); else store_tail(y + i, v, room - i);", lanes);
+            LoadText(fmt::format("next + offset[high] + {}", step), "first[high] - i", "high_last - i", prelude));
+  out->Line("if (room - i >= {}) store(to + i, v); else store_tail(to + i, v, room - i);", lanes);
   out->Close();
-  out->Line("x = high + 1 == {} ? next + {} : next;", taps, channel);
+  out->Line("x = high + 1 == {} ? next + channel : next;", taps);
   out->Line("low = high + 1 == {} ? 0 : high + 1;", taps);
-  out->Close();
-  out->Line("i += run;");
   out->Close();
 }
 

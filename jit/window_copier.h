@@ -23,10 +23,9 @@ struct WindowDigit {
 // Lowest digit first; nothing where the functions' digits do not nest.
 std::optional<std::vector<WindowDigit>> WindowDigits(const Operand& operand, int dim);
 
-// Writes loops that copy one operand of a contraction whose access map has several digits along the vectors, or bounds: the windows
-// of an implicit GEMM. Vectors run along rows of pixels (the lowest digit of `along`). For each of them the taps (the lower digits of
-// `across`) settle which lanes lie inside the tensor, once for all channels (the highest digit of `across`), which are the innermost
-// loop.
+// Copies one operand of a contraction whose access map has several digits along the vectors, or bounds: the windows of an implicit GEMM.
+// Vectors run along rows of pixels (the lowest digit of `along`); a routine copies one such run. In it the taps (the lower digits of
+// `across`) settle which lanes lie inside the tensor, once for all channels (the highest digit of `across`), which are the innermost loop.
 class WindowCopier {
  public:
   // Nothing where the expression is no plain load, or where it needs no copier: one stride, or with `whole_vectors` runs that vectors
@@ -42,22 +41,26 @@ class WindowCopier {
     std::string step;                                        // elements from one index across to the next
     // Places from `i` to the end of what may be written (a panel, a row). Lanes past the data are written there, as zeros.
     std::string room;
-    bool halves = false;                                     // bf16 stays bf16: `at` is an unsigned short*
+    enum class Elements {
+      kValues,
+      kHalves,                                               // bf16 stays bf16: `at` is an unsigned short*
+      kPairs                                                 // two indices across, the first one even, as one int (bf16): `at` is an int*, `step` from one pair to the next
+    } elements = Elements::kValues;
   };
   void Write(const Target& target, Prelude* prelude, SourceWriter* out) const;
-  // The same with two indices across, the first one even, as one int (bf16): `at` is an int*, `step` from one pair to the next.
-  void WritePairs(const Target& target, Prelude* prelude, SourceWriter* out) const;
 
  private:
-  // The loop over runs of pixels up to what is written for each.
-  void OpenRuns(const Target& target, std::string_view type, SourceWriter* out) const;
-  void WriteRun(const Target& target, Prelude* prelude, SourceWriter* out) const;
+  using Elements = Target::Elements;
+  // A routine that copies a run of pixels, and its name.
+  std::string AddRoutine(Elements elements, Prelude* prelude) const;
+  void WriteTaps(Elements elements, Prelude* prelude, SourceWriter* out) const;
+  void WriteChannels(Elements elements, Prelude* prelude, SourceWriter* out) const;
+  void WritePairs(Prelude* prelude, SourceWriter* out) const;
+  std::string ElementType(Elements elements) const;
   int64_t Taps() const;
   std::pair<std::string, std::string> TapText() const;
   std::string LoadText(const std::string& x, const std::string& first, const std::string& last, Prelude* prelude) const;
   void WriteBounds(const std::string& first, const std::string& last, SourceWriter* out) const;
-  void WriteTap(const Target& target, Prelude* prelude, SourceWriter* out) const;
-  void WriteChannels(const Target& target, Prelude* prelude, SourceWriter* out) const;
 
   const Operand* operand_ = nullptr;
   DType memory_ = DType::kF32, dtype_ = DType::kF32;         // as it is stored, and as it is computed with and copied
