@@ -73,7 +73,6 @@ struct Heights {
     const int64_t tiles = std::max<int64_t>(1, (rows + mr - 1) / mr);
     height = static_cast<int>(rows / tiles), tall = rows % tiles, low = tiles - tall;
   }
-  int common() const { return tall > low ? height + 1 : height; }
 
   int height;
   int64_t tall, low;
@@ -93,12 +92,7 @@ std::string AttentionWriter::KernelName(const Product& product, int height, int6
   }
   kernel.name = fmt::format("tile{}", kernels_.size());
   kernels_.push_back(kernel);
-  // Compiled code is a little faster, but takes most of the time of a compile: it is for the tile that does most of the work.
-  // Both makers compute the same bits.
-  const bool common =
-      height == Heights(product.rows, product.mr).common() && columns == static_cast<int64_t>(product.nv) * lanes_;
-  kernel.unroll = common ? 2 : 4;
-  WriteMicrokernel(kernel, !common, &prelude_, &out_);
+  WriteMicrokernel(kernel, /*asmjit=*/true, &prelude_, &out_);
   return kernel.name;
 }
 
@@ -248,8 +242,7 @@ void AttentionWriter::WriteBandHelpers() {
   if (banded()) {
     prelude_.Use("iota", DType::kI32);
     Use("select");
-    out_.Line("INLINE long smaller(long a, long b) {{ return a < b ? a : b; }}");
-    out_.Line("INLINE long larger(long a, long b) {{ return a > b ? a : b; }}");
+    prelude_.Use("bounds");
     out_.Line("INLINE long bounded(long x, long low, long high) {{ return x < low ? low : x > high ? high : x; }}");
     out_.Blank();
   }
@@ -269,35 +262,10 @@ void AttentionWriter::DefineLive() {
             DigitsText(lengths.map.dim(0), "b"), attention_.lk);
 }
 
-void AttentionWriter::WriteTransposedPacking(const std::string& name, int64_t row, int64_t rows, int64_t depth, double factor) {
-  for (const char* helper : {"transpose", "load", "store", "splat"}) prelude_.Use(helper, packed());
-  if (depth % lanes_ != 0) prelude_.Use("tail", packed());
-  const std::string_view scalar = ScalarType(packed()), vector = VectorType(packed());
-  const auto row_text = [&](int64_t d, int64_t live) {
-    const std::string at = fmt::format("x + (i + l) * {} + {}", row, d);
-    return live ? fmt::format("load_tail({}, {})", at, live) : fmt::format("load({})", at);
-  };
-  out_.Comment(fmt::format("to[d][i] = {}x[i][d]", factor == 1 ? "" : "factor * "));
-  out_.Open("static __attribute__((noinline)) void pack_{}(const {}* x, {}* to)", name, scalar, scalar);
-  out_.Open("for (long i = 0; i < {}; i += {})", rows, lanes_);
-  ForVectors(depth, [&](int64_t d, int64_t live) {
-    out_.OpenBlock();
-    out_.Line("{} r[{}];", vector, lanes_);
-    out_.Unroll();
-    if (rows % lanes_ == 0) {
-      out_.Line("for (int l = 0; l < {}; ++l) r[l] = {};", lanes_, row_text(d, live));
-    } else {
-      out_.Line("for (int l = 0; l < {}; ++l) r[l] = i + l < {} ? {} : {}{{}};", lanes_, rows, row_text(d, live), vector);
-    }
-    out_.Line("transpose(r);");
-    out_.Unroll();
-    out_.Line("for (int l = 0; l < {}; ++l) store(to + ({} + l) * {} + i, r[l]{});", live ? live : lanes_, d, queries_,
-              factor == 1 ? "" : " * " + Literal(factor, attention_.dtype));
-    out_.Close();
-  });
-  out_.Close();
-  out_.Close();
-  out_.Blank();
+void AttentionWriter::WriteTransposedPacking(const std::string& from, int64_t row, int64_t rows, int64_t depth, double factor, const std::string& to) {
+  prelude_.Use("pack_squares", packed());
+  out_.Line("pack_squares_{}({}, {}, {}, {}, {}, {}, 0);", Name(packed()), from, row, rows, depth, to, queries_);
+  if (factor != 1) out_.Line("for (long i = 0; i < {}; ++i) ({})[i] *= {};", depth * queries_, to, Literal(factor, attention_.dtype));
 }
 
 int64_t AttentionWriter::ZippedRow(int64_t extent) const { return RoundUp(extent, lanes_); }

@@ -88,9 +88,9 @@ class AttentionWriter {
   void WriteBandHelpers();
   void DefineLive();  // `live`, how many keys sequence b has
 
-  // "static void pack_NAME(const T* x, T* to)": to[d][i] = x[i][d] * factor for `rows` rows of `depth` elements, `row` apart;
-  // rows past the last are zero. Of pairs, elements are ints and the factor is 1.
-  void WriteTransposedPacking(const std::string& name, int64_t row, int64_t rows, int64_t depth, double factor);
+  // Writes to[d][i] = from[i][d] * factor for `rows` rows of `depth` elements, `row` apart; the last vector of rows is filled with zeros. Of pairs,
+  // elements are ints and the factor is 1.
+  void WriteTransposedPacking(const std::string& from, int64_t row, int64_t rows, int64_t depth, double factor, const std::string& to);
 
   // "static void zip_NAME(const int* x, int* to, long rows)": to[i / 2] = rows i and i + 1 of x, of `depth` ints, `row` apart, in
   // turns; behind an odd number of rows the upper half is zero, and so is what lies behind the last column.

@@ -59,7 +59,6 @@ class ForwardGenerator : AttentionWriter {
     if (ahead) scores.ahead = {Next(k_), Next(v_)}, values.ahead = {Next(q_)};
     Prepare(scores);
     Prepare(values);
-    WriteTransposedPacking("q_" + name, q_.stride(), rows, Steps(p.d), QueryFactor());
     out_.Comment(fmt::format("{} queries of one head, from q0 on.", rows));
     out_.Open("static __attribute__((noinline)) void {}(char* const* args, long b, long h, long q0, char* scratch)", name);
     DeclareArgs(plan_.args, &out_);
@@ -73,7 +72,7 @@ class ForwardGenerator : AttentionWriter {
     out_.Line("{0}* const s = {1};", type_, Scratch(scores_));
     if (pairs()) out_.Line("int* const weights = (int*)s;");
     out_.Line("{0}* const inverse = {1};", type_, Scratch(inverse_));
-    out_.Line("pack_q_{}(q + q0 * {}, {});", name, q_.stride(), Packed(packed_q_));
+    WriteTransposedPacking(fmt::format("q + q0 * {}", q_.stride()), q_.stride(), rows, Steps(p.d), QueryFactor(), Packed(packed_q_));
     if (pairs()) out_.Line("zip_v(v, {}, {});", Packed(zipped_v_), Keys());
     out_.Comment("S^T = K Q^T");
     Write(scores);

@@ -54,8 +54,6 @@ class BackwardGenerator : AttentionWriter {
     WriteHelpers();
     PlanAhead();
     if (!ahead_.empty()) WriteNext();
-    WriteTransposedPacking("q", q_.stride(), p.lq, Steps(p.d), QueryFactor());
-    WriteTransposedPacking("dy", dy_.stride(), p.lq, Steps(p.dv), 1);
     if (pairs()) {
       WriteZipping("q", q_.stride(), Steps(p.d));
       WriteZipping("k", k_.stride(), Steps(p.d));
@@ -125,8 +123,8 @@ class BackwardGenerator : AttentionWriter {
     }
     dy_.DefineInput("b", "h", Scratch(copies_[4]), &prelude_, &out_);
     DefineGradient(dq_, "to_dq", "h");
-    out_.Line("pack_q(q, {});", Packed(packed_q_));
-    out_.Line("pack_dy(dy, {});", Packed(packed_dy_));
+    WriteTransposedPacking("q", q_.stride(), p.lq, Steps(p.d), QueryFactor(), Packed(packed_q_));
+    WriteTransposedPacking("dy", dy_.stride(), p.lq, Steps(p.dv), 1, Packed(packed_dy_));
     if (pairs()) {
       out_.Line("int* const zipped_q = {0}, *const zipped_dy = {1};", Packed(zipped_q_), Packed(zipped_dy_));
       out_.Line("zip_q(q, zipped_q, {});", p.lq);

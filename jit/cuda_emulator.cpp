@@ -54,8 +54,8 @@ template <typename T> static T __shfl_xor_sync(unsigned threads, T x, int mask) 
   __builtin_memcpy(&x, &bits, sizeof x);
   return x;
 }
-#define MATH(name) static float name##f(float x) { return v_##name(splat(x))[0]; } static double name(double x) { return v_##name(splat(x))[0]; }
-MATH(exp) MATH(log) MATH(tanh) MATH(erf)
+#define MATH(name, of_vectors) static float name##f(float x) { return of_vectors(splat(x))[0]; } static double name(double x) { return of_vectors(splat(x))[0]; }
+MATH(exp, v_exp) MATH(log, v_log) MATH(tanh, v_tanh) MATH(erf, v_erf)
 static float powf(float x, float y) { return v_pow(splat(x), splat(y))[0]; }
 static double pow(double x, double y) { return v_pow(splat(x), splat(y))[0]; }
 static float sqrtf(float x) { return __builtin_elementwise_sqrt(x); }

@@ -154,6 +154,7 @@ Backend::Backend(const CpuTarget& cpu) {
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Fast;          // as -ffp-contract=fast
   machine_.reset(target->createTargetMachine(kTriple, "x86-64", features, options, llvm::Reloc::PIC_));
+  machine_->setO0WantsFastISel(true);                        // instruction selection for what only calls
   AddCodeGenerator(&emission_, stream_, llvm::CodeGenFileType::ObjectFile);
 }
 

@@ -13,6 +13,7 @@
 #include "jit/compiler.h"
 #include "jit/machine_code.h"
 #include "jit/routines.h"
+#include "jit/unused_vocabulary.h"
 #include "ops/error.h"
 
 namespace athanor {
@@ -44,7 +45,7 @@ class ClangCompiler final : public Compiler {
  private:
   Image Compile(const std::string& text, const std::vector<MachineCode>& codes, std::string_view name) {
     llvm::LLVMContext context;
-    const std::unique_ptr<llvm::Module> module = frontend_.Parse(text, name, context);
+    const std::unique_ptr<llvm::Module> module = frontend_.Parse(WithoutUnusedVocabulary(text), name, context);
     std::unique_ptr<Backend> backend = TakeBackend();
     backend->Optimize(*module);
     Image image = LinkImage(backend->Emit(*module), codes, std::string(name));

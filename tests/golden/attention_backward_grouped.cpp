@@ -17,9 +17,18 @@ typedef unsigned char vu8 __attribute__((vector_size(16)));
 typedef unsigned char vu8_any __attribute__((vector_size(16), aligned(1), may_alias));
 typedef unsigned short vu16 __attribute__((vector_size(32)));
 typedef unsigned short vu16_any __attribute__((vector_size(32), aligned(2), may_alias));
+INLINE long larger(long a, long b) { return a > b ? a : b; }
+INLINE long smaller(long a, long b) { return a < b ? a : b; }
 INLINE vf32 splat(float x) { return vf32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
 INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
+typedef float f32_part __attribute__((vector_size(64), may_alias));
+INLINE f32_part f32_part_load(const float* p, long n) {
+  return __builtin_ia32_loadups512_mask((const float*)p, f32_part{}, (unsigned short)((1u << n) - 1));
+}
+INLINE void f32_part_store(float* p, f32_part v, long n) { __builtin_ia32_storeups512_mask((float*)p, v, (unsigned short)((1u << n) - 1)); }
+INLINE vf32 load_tail(const float* p, long n) { return (vf32)f32_part_load(p, n); }
+INLINE void store_tail(float* p, vf32 v, long n) { f32_part_store(p, (f32_part)v, n); }
 INLINE vi32 splat(int x) { return vi32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 INLINE void transpose(vf32 (&r)[16]) {
   vf32 t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14, t15;
@@ -124,9 +133,37 @@ INLINE vf32 v_exp2(vf32 x) {
   p = madd(p, r, splat(1.0f));
   return scale(p, x);
 }
+#define ROUTINE static __attribute__((noinline))
+// Columns become rows, in panels: one behind the other, as many as `panel` rows of `from` wide; zeros fill the last vector.
+ROUTINE void pack_squares_f32(const float* from, long row, long rows, long columns, float* to, long panel, long panel_stride) {
+  for (long i = 0; i < rows; i += 16, from += 16 * row) {
+    float* y = to + i / panel * panel_stride + i % panel;
+    const long height = smaller(rows - i, 16);
+    long j = 0;
+    if (height == 16) {
+      for (; j + 16 <= columns; j += 16) {
+        vf32 r[16];
+        const float* x = from + j;
+#pragma clang loop unroll(full)
+        for (int l = 0; l < 16; ++l, x += row) {
+          __builtin_prefetch(x + 128);
+          r[l] = load(x);
+        }
+        transpose(r);
+#pragma clang loop unroll(full)
+        for (int l = 0; l < 16; ++l, y += panel) store(y, r[l]);
+      }
+    }
+    for (; j < columns; j += 16) {
+      const long width = smaller(columns - j, 16);
+      vf32 r[16] = {};
+      for (int l = 0; l < height; ++l) r[l] = load_tail(from + l * row + j, width);
+      transpose(r);
+      for (int l = 0; l < width; ++l, y += panel) store(y, r[l]);
+    }
+  }
+}
 
-INLINE long smaller(long a, long b) { return a < b ? a : b; }
-INLINE long larger(long a, long b) { return a > b ? a : b; }
 INLINE long bounded(long x, long low, long high) { return x < low ? low : x > high ? high : x; }
 
 // The rows of the next head, fetched on the way
@@ -138,121 +175,83 @@ struct Next {
   const float* dy;
 };
 
-// to[d][i] = x[i][d]
-static __attribute__((noinline)) void pack_q(const float* x, float* to) {
-  for (long i = 0; i < 16; i += 16) {
-    {
-      vf32 r[16];
-      #pragma clang loop unroll(full)
-      for (int l = 0; l < 16; ++l) r[l] = load(x + (i + l) * 16 + 0);
-      transpose(r);
-      #pragma clang loop unroll(full)
-      for (int l = 0; l < 16; ++l) store(to + (0 + l) * 16 + i, r[l]);
-    }
-  }
-}
+// 8 rows by 1 vectors; machine code from asmjit
+asm(".text\n.p2align 6\n.globl tile0\n.type tile0,@function\ntile0:\n"
+    ".byte 197,248,87,192,197,240,87,201,197,232,87,210,197,224,87,219,197,216,87,228,197,208,87,237\n"
+    ".byte 197,200,87,246,197,192,87,255,72,131,249,4,15,140,233,1,0,0,144,144,144,144,144,144\n"
+    ".byte 144,144,144,144,144,144,144,144,144,144,144,144,144,144,144,144,98,113,124,72,16,6,98,114\n"
+    ".byte 125,72,24,15,98,210,53,72,184,192,98,114,125,72,24,79,16,98,210,53,72,184,200,98\n"
+    ".byte 114,125,72,24,79,32,98,210,53,72,184,208,98,114,125,72,24,79,48,98,210,53,72,184\n"
+    ".byte 216,98,114,125,72,24,79,64,98,210,53,72,184,224,98,114,125,72,24,79,80,98,210,53\n"
+    ".byte 72,184,232,98,114,125,72,24,79,96,98,210,53,72,184,240,98,114,125,72,24,79,112,98\n"
+    ".byte 210,53,72,184,248,98,113,124,72,16,70,1,98,114,125,72,24,79,1,98,210,53,72,184\n"
+    ".byte 192,98,114,125,72,24,79,17,98,210,53,72,184,200,98,114,125,72,24,79,33,98,210,53\n"
+    ".byte 72,184,208,98,114,125,72,24,79,49,98,210,53,72,184,216,98,114,125,72,24,79,65,98\n"
+    ".byte 210,53,72,184,224,98,114,125,72,24,79,81,98,210,53,72,184,232,98,114,125,72,24,79\n"
+    ".byte 97,98,210,53,72,184,240,98,114,125,72,24,79,113,98,210,53,72,184,248,98,113,124,72\n"
+    ".byte 16,70,2,98,114,125,72,24,79,2,98,210,53,72,184,192,98,114,125,72,24,79,18,98\n"
+    ".byte 210,53,72,184,200,98,114,125,72,24,79,34,98,210,53,72,184,208,98,114,125,72,24,79\n"
+    ".byte 50,98,210,53,72,184,216,98,114,125,72,24,79,66,98,210,53,72,184,224,98,114,125,72\n"
+    ".byte 24,79,82,98,210,53,72,184,232,98,114,125,72,24,79,98,98,210,53,72,184,240,98,114\n"
+    ".byte 125,72,24,79,114,98,210,53,72,184,248,98,113,124,72,16,70,3,98,114,125,72,24,79\n"
+    ".byte 3,98,210,53,72,184,192,98,114,125,72,24,79,19,98,210,53,72,184,200,98,114,125,72\n"
+    ".byte 24,79,35,98,210,53,72,184,208,98,114,125,72,24,79,51,98,210,53,72,184,216,98,114\n"
+    ".byte 125,72,24,79,67,98,210,53,72,184,224,98,114,125,72,24,79,83,98,210,53,72,184,232\n"
+    ".byte 98,114,125,72,24,79,99,98,210,53,72,184,240,98,114,125,72,24,79,115,98,210,53,72\n"
+    ".byte 184,248,72,131,199,16,72,129,198,0,1,0,0,72,131,233,4,72,131,249,4,15,141,45\n"
+    ".byte 254,255,255,72,131,249,1,15,140,130,0,0,0,144,144,144,98,113,124,72,16,6,98,114\n"
+    ".byte 125,72,24,15,98,210,53,72,184,192,98,114,125,72,24,79,16,98,210,53,72,184,200,98\n"
+    ".byte 114,125,72,24,79,32,98,210,53,72,184,208,98,114,125,72,24,79,48,98,210,53,72,184\n"
+    ".byte 216,98,114,125,72,24,79,64,98,210,53,72,184,224,98,114,125,72,24,79,80,98,210,53\n"
+    ".byte 72,184,232,98,114,125,72,24,79,96,98,210,53,72,184,240,98,114,125,72,24,79,112,98\n"
+    ".byte 210,53,72,184,248,72,131,199,4,72,131,198,64,72,131,233,1,72,131,249,1,125,129,77\n"
+    ".byte 133,192,15,133,55,0,0,0,98,241,124,72,88,2,98,241,116,72,88,74,1,98,241,108\n"
+    ".byte 72,88,82,2,98,241,100,72,88,90,3,98,241,92,72,88,98,4,98,241,84,72,88,106\n"
+    ".byte 5,98,241,76,72,88,114,6,98,241,68,72,88,122,7,98,241,124,72,17,2,98,241,124\n"
+    ".byte 72,17,74,1,98,241,124,72,17,82,2,98,241,124,72,17,90,3,98,241,124,72,17,98\n"
+    ".byte 4,98,241,124,72,17,106,5,98,241,124,72,17,114,6,98,241,124,72,17,122,7,197,248\n"
+    ".byte 119,195\n"
+    ".size tile0, .-tile0\n");
+extern "C" __attribute__((visibility("hidden"))) void tile0(const float* a, const float* b, float* c, long k, long first);
 
-// to[d][i] = x[i][d]
-static __attribute__((noinline)) void pack_dy(const float* x, float* to) {
-  for (long i = 0; i < 16; i += 16) {
-    {
-      vf32 r[16];
-      #pragma clang loop unroll(full)
-      for (int l = 0; l < 16; ++l) r[l] = load(x + (i + l) * 16 + 0);
-      transpose(r);
-      #pragma clang loop unroll(full)
-      for (int l = 0; l < 16; ++l) store(to + (0 + l) * 16 + i, r[l]);
-    }
-  }
-}
-
-// 8 rows by 1 vectors
-static __attribute__((noinline)) void tile0(const float* a, const float* b, float* c, long k, long first) {
-  vf32 c0_0 = {};
-  vf32 c1_0 = {};
-  vf32 c2_0 = {};
-  vf32 c3_0 = {};
-  vf32 c4_0 = {};
-  vf32 c5_0 = {};
-  vf32 c6_0 = {};
-  vf32 c7_0 = {};
-  #pragma clang loop unroll_count(2)
-  for (long p = 0; p < k; ++p) {
-    const vf32 b0 = load(b + 0);
-    { const vf32 x = splat(a[0]); c0_0 += x * b0; }
-    { const vf32 x = splat(a[16]); c1_0 += x * b0; }
-    { const vf32 x = splat(a[32]); c2_0 += x * b0; }
-    { const vf32 x = splat(a[48]); c3_0 += x * b0; }
-    { const vf32 x = splat(a[64]); c4_0 += x * b0; }
-    { const vf32 x = splat(a[80]); c5_0 += x * b0; }
-    { const vf32 x = splat(a[96]); c6_0 += x * b0; }
-    { const vf32 x = splat(a[112]); c7_0 += x * b0; }
-    a += 1;
-    b += 16;
-  }
-  if (!first) {
-    c0_0 = load(c + 0) + c0_0;
-    c1_0 = load(c + 16) + c1_0;
-    c2_0 = load(c + 32) + c2_0;
-    c3_0 = load(c + 48) + c3_0;
-    c4_0 = load(c + 64) + c4_0;
-    c5_0 = load(c + 80) + c5_0;
-    c6_0 = load(c + 96) + c6_0;
-    c7_0 = load(c + 112) + c7_0;
-  }
-  store(c + 0, c0_0);
-  store(c + 16, c1_0);
-  store(c + 32, c2_0);
-  store(c + 48, c3_0);
-  store(c + 64, c4_0);
-  store(c + 80, c5_0);
-  store(c + 96, c6_0);
-  store(c + 112, c7_0);
-}
-
-// 8 rows by 1 vectors
-static __attribute__((noinline)) void tile1(const float* a, const float* b, float* c, long k, long first) {
-  vf32 c0_0 = {};
-  vf32 c1_0 = {};
-  vf32 c2_0 = {};
-  vf32 c3_0 = {};
-  vf32 c4_0 = {};
-  vf32 c5_0 = {};
-  vf32 c6_0 = {};
-  vf32 c7_0 = {};
-  #pragma clang loop unroll_count(2)
-  for (long p = 0; p < k; ++p) {
-    const vf32 b0 = load(b + 0);
-    { const vf32 x = splat(a[0]); c0_0 += x * b0; }
-    { const vf32 x = splat(a[1]); c1_0 += x * b0; }
-    { const vf32 x = splat(a[2]); c2_0 += x * b0; }
-    { const vf32 x = splat(a[3]); c3_0 += x * b0; }
-    { const vf32 x = splat(a[4]); c4_0 += x * b0; }
-    { const vf32 x = splat(a[5]); c5_0 += x * b0; }
-    { const vf32 x = splat(a[6]); c6_0 += x * b0; }
-    { const vf32 x = splat(a[7]); c7_0 += x * b0; }
-    a += 16;
-    b += 16;
-  }
-  if (!first) {
-    c0_0 = load(c + 0) + c0_0;
-    c1_0 = load(c + 16) + c1_0;
-    c2_0 = load(c + 32) + c2_0;
-    c3_0 = load(c + 48) + c3_0;
-    c4_0 = load(c + 64) + c4_0;
-    c5_0 = load(c + 80) + c5_0;
-    c6_0 = load(c + 96) + c6_0;
-    c7_0 = load(c + 112) + c7_0;
-  }
-  store(c + 0, c0_0);
-  store(c + 16, c1_0);
-  store(c + 32, c2_0);
-  store(c + 48, c3_0);
-  store(c + 64, c4_0);
-  store(c + 80, c5_0);
-  store(c + 96, c6_0);
-  store(c + 112, c7_0);
-}
+// 8 rows by 1 vectors; machine code from asmjit
+asm(".text\n.p2align 6\n.globl tile1\n.type tile1,@function\ntile1:\n"
+    ".byte 197,248,87,192,197,240,87,201,197,232,87,210,197,224,87,219,197,216,87,228,197,208,87,237\n"
+    ".byte 197,200,87,246,197,192,87,255,72,131,249,4,15,140,236,1,0,0,144,144,144,144,144,144\n"
+    ".byte 144,144,144,144,144,144,144,144,144,144,144,144,144,144,144,144,98,113,124,72,16,6,98,114\n"
+    ".byte 125,72,24,15,98,210,53,72,184,192,98,114,125,72,24,79,1,98,210,53,72,184,200,98\n"
+    ".byte 114,125,72,24,79,2,98,210,53,72,184,208,98,114,125,72,24,79,3,98,210,53,72,184\n"
+    ".byte 216,98,114,125,72,24,79,4,98,210,53,72,184,224,98,114,125,72,24,79,5,98,210,53\n"
+    ".byte 72,184,232,98,114,125,72,24,79,6,98,210,53,72,184,240,98,114,125,72,24,79,7,98\n"
+    ".byte 210,53,72,184,248,98,113,124,72,16,70,1,98,114,125,72,24,79,16,98,210,53,72,184\n"
+    ".byte 192,98,114,125,72,24,79,17,98,210,53,72,184,200,98,114,125,72,24,79,18,98,210,53\n"
+    ".byte 72,184,208,98,114,125,72,24,79,19,98,210,53,72,184,216,98,114,125,72,24,79,20,98\n"
+    ".byte 210,53,72,184,224,98,114,125,72,24,79,21,98,210,53,72,184,232,98,114,125,72,24,79\n"
+    ".byte 22,98,210,53,72,184,240,98,114,125,72,24,79,23,98,210,53,72,184,248,98,113,124,72\n"
+    ".byte 16,70,2,98,114,125,72,24,79,32,98,210,53,72,184,192,98,114,125,72,24,79,33,98\n"
+    ".byte 210,53,72,184,200,98,114,125,72,24,79,34,98,210,53,72,184,208,98,114,125,72,24,79\n"
+    ".byte 35,98,210,53,72,184,216,98,114,125,72,24,79,36,98,210,53,72,184,224,98,114,125,72\n"
+    ".byte 24,79,37,98,210,53,72,184,232,98,114,125,72,24,79,38,98,210,53,72,184,240,98,114\n"
+    ".byte 125,72,24,79,39,98,210,53,72,184,248,98,113,124,72,16,70,3,98,114,125,72,24,79\n"
+    ".byte 48,98,210,53,72,184,192,98,114,125,72,24,79,49,98,210,53,72,184,200,98,114,125,72\n"
+    ".byte 24,79,50,98,210,53,72,184,208,98,114,125,72,24,79,51,98,210,53,72,184,216,98,114\n"
+    ".byte 125,72,24,79,52,98,210,53,72,184,224,98,114,125,72,24,79,53,98,210,53,72,184,232\n"
+    ".byte 98,114,125,72,24,79,54,98,210,53,72,184,240,98,114,125,72,24,79,55,98,210,53,72\n"
+    ".byte 184,248,72,129,199,0,1,0,0,72,129,198,0,1,0,0,72,131,233,4,72,131,249,4\n"
+    ".byte 15,141,42,254,255,255,72,131,249,1,15,140,127,0,0,0,98,113,124,72,16,6,98,114\n"
+    ".byte 125,72,24,15,98,210,53,72,184,192,98,114,125,72,24,79,1,98,210,53,72,184,200,98\n"
+    ".byte 114,125,72,24,79,2,98,210,53,72,184,208,98,114,125,72,24,79,3,98,210,53,72,184\n"
+    ".byte 216,98,114,125,72,24,79,4,98,210,53,72,184,224,98,114,125,72,24,79,5,98,210,53\n"
+    ".byte 72,184,232,98,114,125,72,24,79,6,98,210,53,72,184,240,98,114,125,72,24,79,7,98\n"
+    ".byte 210,53,72,184,248,72,131,199,64,72,131,198,64,72,131,233,1,72,131,249,1,125,129,77\n"
+    ".byte 133,192,15,133,55,0,0,0,98,241,124,72,88,2,98,241,116,72,88,74,1,98,241,108\n"
+    ".byte 72,88,82,2,98,241,100,72,88,90,3,98,241,92,72,88,98,4,98,241,84,72,88,106\n"
+    ".byte 5,98,241,76,72,88,114,6,98,241,68,72,88,122,7,98,241,124,72,17,2,98,241,124\n"
+    ".byte 72,17,74,1,98,241,124,72,17,82,2,98,241,124,72,17,90,3,98,241,124,72,17,98\n"
+    ".byte 4,98,241,124,72,17,106,5,98,241,124,72,17,114,6,98,241,124,72,17,122,7,197,248\n"
+    ".byte 119,195\n"
+    ".size tile1, .-tile1\n");
+extern "C" __attribute__((visibility("hidden"))) void tile1(const float* a, const float* b, float* c, long k, long first);
 
 // 16 keys of one head, from k0 on; k, v, dk and dv point to the first of them.
 // fresh: dk and dv are overwritten, not added to
@@ -364,8 +363,8 @@ extern "C" void attention_backward(char* const* args, long begin, long end, char
       auto* const dy = a3 + 0 + 0 + h * 256;
       auto* const dq = a6 + 0 + 0 + h * 256;
       float* const to_dq = dq;
-      pack_q(q, (float*)(scratch + 320));
-      pack_dy(dy, (float*)(scratch + 1408));
+      pack_squares_f32(q, 16, 16, 16, (float*)(scratch + 320), 16, 0);
+      pack_squares_f32(dy, 16, 16, 16, (float*)(scratch + 1408), 16, 0);
       float* const lse = (float*)(scratch + 6208);
       float* const delta = (float*)(scratch + 6336);
       for (long i = 16; i < 16; ++i) lse[i] = delta[i] = 0;

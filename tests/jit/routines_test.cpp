@@ -29,6 +29,18 @@ TEST(Routines, AreTakenOutOfTheSource) {
   EXPECT_TRUE(TakeRoutines(&text).empty());
 }
 
+TEST(Routines, OfOneNameAreNumbered) {
+  Prelude prelude(Isa::kAvx2, 8);
+  const std::string one = "ROUTINE void $NAME(long n) {\n}\n", two = "// two\nROUTINE void $NAME(int n) {\n}\n";
+  EXPECT_EQ(prelude.AddRoutine("f", one), "f");
+  EXPECT_EQ(prelude.AddRoutine("f", two), "f_2");
+  EXPECT_EQ(prelude.AddRoutine("f", one), "f");
+  EXPECT_EQ(prelude.AddRoutine("f", two), "f_2");
+  const std::string text = prelude.Text();
+  EXPECT_TRUE(text.ends_with("ROUTINE void f(long n) {\n}\n// two\nROUTINE void f_2(int n) {\n}\n"));
+  EXPECT_NE(text.find("#define ROUTINE"), std::string::npos);
+}
+
 TEST(MachineCode, IsTakenOutOfTheSource) {
   std::vector<uint8_t> bytes(100);
   std::iota(bytes.begin(), bytes.end(), 150);                // through 255 to 0
