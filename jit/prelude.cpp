@@ -74,15 +74,22 @@ void AppendValueUnits(int lanes, std::vector<PreludeUnit>* units) {
   }
   for (const ElementType& type : kElementTypes) {
     if (type.tag == std::string_view("u16")) continue;
-    std::string sum = fmt::format("INLINE {} sum(v{} v) {{\n", type.scalar, type.tag);
-    std::string max = fmt::format("INLINE {} max(v{} v) {{\n", type.scalar, type.tag);
-    for (int w = lanes / 2; w >= 1; w /= 2) {
-      const std::string other = LaneList(lanes, [&](int i) { return std::to_string(i ^ w); });
-      sum += fmt::format("  v += __builtin_shufflevector(v, v, {});\n", other);
-      max += fmt::format("  v = vmax(v, __builtin_shufflevector(v, v, {}));\n", other);
+    const std::string_view tag = type.tag;
+    std::string sum = fmt::format("INLINE {} sum(v{} v) {{\n", type.scalar, tag), max = fmt::format("INLINE {} max(v{} v) {{\n", type.scalar, tag);
+    std::string whole = "v";                                 // halves of halves: less for the compiler than vectors of which a part is needed
+    for (int width = lanes / 2; width > 1; width /= 2) {
+      const std::string half = fmt::format("h{}", width);
+      sum += fmt::format("  typedef {} {}_t __attribute__((vector_size({})));\n", type.scalar, half, width * type.bytes);
+      sum += fmt::format("  const {0}_t {0} = __builtin_shufflevector({1}, {1}, {2}) + __builtin_shufflevector({1}, {1}, {3});\n", half, whole,
+                         LaneList(width, [&](int i) { return std::to_string(i); }), LaneList(width, [&](int i) { return std::to_string(i + width); }));
+      whole = half;
     }
-    units->push_back({fmt::format("sum.{}", type.tag), {}, sum + "  return v[0];\n}\n"});
-    units->push_back({fmt::format("max.{}", type.tag), {fmt::format("arith.{}", type.tag)}, max + "  return v[0];\n}\n"});
+    sum += fmt::format("  return {0}[0] + {0}[1];\n}}\n", whole);
+    for (int w = lanes / 2; w >= 1; w /= 2) {
+      max += fmt::format("  v = vmax(v, __builtin_shufflevector(v, v, {}));\n", LaneList(lanes, [&](int i) { return std::to_string(i ^ w); }));
+    }
+    units->push_back({fmt::format("sum.{}", tag), {}, sum});
+    units->push_back({fmt::format("max.{}", tag), {fmt::format("arith.{}", tag)}, max + "  return v[0];\n}\n"});
   }
   units->push_back(
       {"digit",

@@ -19,7 +19,7 @@ typedef unsigned short vu16 __attribute__((vector_size(32)));
 typedef unsigned short vu16_any __attribute__((vector_size(32), aligned(2), may_alias));
 INLINE long larger(long a, long b) { return a > b ? a : b; }
 INLINE long smaller(long a, long b) { return a < b ? a : b; }
-INLINE vf32 splat(float x) { return vf32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vf32 splat(float x) { return x - vf32{}; }
 INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
 INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
 typedef float f32_part __attribute__((vector_size(64), may_alias));
@@ -29,7 +29,7 @@ INLINE f32_part f32_part_load(const float* p, long n) {
 INLINE void f32_part_store(float* p, f32_part v, long n) { __builtin_ia32_storeups512_mask((float*)p, v, (unsigned short)((1u << n) - 1)); }
 INLINE vf32 load_tail(const float* p, long n) { return (vf32)f32_part_load(p, n); }
 INLINE void store_tail(float* p, vf32 v, long n) { f32_part_store(p, (f32_part)v, n); }
-INLINE vi32 splat(int x) { return vi32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vi32 splat(int x) { return x - vi32{}; }
 INLINE void transpose(vf32 (&r)[16]) {
   vf32 t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14, t15;
   asm("vunpcklps %1, %0, %16\n"
@@ -112,11 +112,13 @@ INLINE float vmax(float a, float b) { return a > b || a != a ? a : b; }
 INLINE float vmin(float a, float b) { return a < b || a != a ? a : b; }
 INLINE vf32 madd(vf32 a, vf32 b, vf32 c) { return __builtin_elementwise_fma(a, b, c); }
 INLINE float sum(vf32 v) {
-  v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-  v += __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
-  return v[0];
+  typedef float h8_t __attribute__((vector_size(32)));
+  const h8_t h8 = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  typedef float h4_t __attribute__((vector_size(16)));
+  const h4_t h4 = __builtin_shufflevector(h8, h8, 0, 1, 2, 3) + __builtin_shufflevector(h8, h8, 4, 5, 6, 7);
+  typedef float h2_t __attribute__((vector_size(8)));
+  const h2_t h2 = __builtin_shufflevector(h4, h4, 0, 1) + __builtin_shufflevector(h4, h4, 2, 3);
+  return h2[0] + h2[1];
 }
 // p * 2^n
 INLINE vf32 scale(vf32 p, vf32 n) {

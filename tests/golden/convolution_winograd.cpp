@@ -19,7 +19,7 @@ typedef unsigned short vu16 __attribute__((vector_size(32)));
 typedef unsigned short vu16_any __attribute__((vector_size(32), aligned(2), may_alias));
 INLINE long larger(long a, long b) { return a > b ? a : b; }
 INLINE long smaller(long a, long b) { return a < b ? a : b; }
-INLINE vf32 splat(float x) { return vf32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vf32 splat(float x) { return x - vf32{}; }
 INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
 INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
 typedef float f32_part __attribute__((vector_size(64), may_alias));

@@ -17,7 +17,7 @@ typedef unsigned char vu8 __attribute__((vector_size(16)));
 typedef unsigned char vu8_any __attribute__((vector_size(16), aligned(1), may_alias));
 typedef unsigned short vu16 __attribute__((vector_size(32)));
 typedef unsigned short vu16_any __attribute__((vector_size(32), aligned(2), may_alias));
-INLINE vf32 splat(float x) { return vf32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vf32 splat(float x) { return x - vf32{}; }
 INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
 INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
 typedef float f32_part __attribute__((vector_size(64), may_alias));
@@ -27,7 +27,7 @@ INLINE f32_part f32_part_load(const float* p, long n) {
 INLINE void f32_part_store(float* p, f32_part v, long n) { __builtin_ia32_storeups512_mask((float*)p, v, (unsigned short)((1u << n) - 1)); }
 INLINE vf32 load_tail(const float* p, long n) { return (vf32)f32_part_load(p, n); }
 INLINE void store_tail(float* p, vf32 v, long n) { f32_part_store(p, (f32_part)v, n); }
-INLINE vi32 splat(int x) { return vi32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vi32 splat(int x) { return x - vi32{}; }
 INLINE vf32 vmax(vf32 a, vf32 b) {
   const vf32 m = a > b ? a : b;
   return a != a ? a : m;

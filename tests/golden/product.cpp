@@ -17,7 +17,7 @@ typedef unsigned char vu8 __attribute__((vector_size(16)));
 typedef unsigned char vu8_any __attribute__((vector_size(16), aligned(1), may_alias));
 typedef unsigned short vu16 __attribute__((vector_size(32)));
 typedef unsigned short vu16_any __attribute__((vector_size(32), aligned(2), may_alias));
-INLINE vf32 splat(float x) { return vf32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vf32 splat(float x) { return x - vf32{}; }
 INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
 INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
 #define ROUTINE static __attribute__((noinline))

@@ -17,7 +17,7 @@ typedef unsigned char vu8 __attribute__((vector_size(16)));
 typedef unsigned char vu8_any __attribute__((vector_size(16), aligned(1), may_alias));
 typedef unsigned short vu16 __attribute__((vector_size(32)));
 typedef unsigned short vu16_any __attribute__((vector_size(32), aligned(2), may_alias));
-INLINE vf32 splat(float x) { return vf32{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vf32 splat(float x) { return x - vf32{}; }
 INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
 INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
 typedef float f32_part __attribute__((vector_size(64), may_alias));
@@ -30,11 +30,13 @@ INLINE void store_tail(float* p, vf32 v, long n) { f32_part_store(p, (f32_part)v
 INLINE vi32 iota_i32() { return vi32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 INLINE vf32 select(vi32 m, vf32 a, vf32 b) { return m ? a : b; }
 INLINE float sum(vf32 v) {
-  v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-  v += __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
-  return v[0];
+  typedef float h8_t __attribute__((vector_size(32)));
+  const h8_t h8 = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  typedef float h4_t __attribute__((vector_size(16)));
+  const h4_t h4 = __builtin_shufflevector(h8, h8, 0, 1, 2, 3) + __builtin_shufflevector(h8, h8, 4, 5, 6, 7);
+  typedef float h2_t __attribute__((vector_size(8)));
+  const h2_t h2 = __builtin_shufflevector(h4, h4, 0, 1) + __builtin_shufflevector(h4, h4, 2, 3);
+  return h2[0] + h2[1];
 }
 
 // Columns [n0, n1) of `rows` rows of C, finished and stored.
