@@ -451,7 +451,7 @@ void BodyEmitter::StoreValue(const Store& store, const Access& access, bool stre
 void DeclareArgs(const std::vector<KernelArg>& args, SourceWriter* out) {
   for (size_t i = 0; i < args.size(); ++i) {
     const std::string type = fmt::format("{}{}*", args[i].written ? "" : "const ", MemoryType(args[i].dtype));
-    out->Line("{0} const a{1} = ({0})args[{1}];", type, i);
+    out->Define(fmt::format("a{}", i), "{0} const a{1} = ({0})args[{1}];", type, i);
   }
 }
 

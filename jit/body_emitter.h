@@ -112,7 +112,7 @@ class BodyEmitter {
   std::map<std::string, int> used_names_;
 };
 
-// "const float* a0 = (const float*)args[0];" for every arg in `used` (all if empty).
+// "const float* const a0 = (const float*)args[0];" for every arg that the block goes on to use.
 void DeclareArgs(const std::vector<KernelArg>& args, SourceWriter* out);
 
 // Lanes of a kernel that computes `body`: a register holds that many elements of its widest floating type (at least 4 bytes).

@@ -428,17 +428,13 @@ class ContractGenerator {
   // Adds the parts of k, in order, and runs the epilogue.
   void WriteCombine(KernelSource* source) {
     const int64_t rows = kCombinedRows, chunks = Ceil(m_, rows), part = contract_.batch * m_ * c_row_;
-    for (const char* helper : {"load", "store"}) prelude_.Use(helper, contract_.accumulator);
+    prelude_.Use("add_parts", contract_.accumulator);
     out_.Open("extern \"C\" void combine(char* const* args, long begin, long end, char* scratch)");
     out_.Line("{0}* const c = ({0}*)(scratch + {1});", type_, scratch_c_);
     out_.Open("for (long task = begin; task < end; ++task)");
     out_.Line("const long b = task / {0}, m0 = task % {0} * {1}, m1 = m0 + {1} < {2} ? m0 + {1} : {2};", chunks, rows, m_);
-    out_.Line("const {0}* partial = (const {0}*)args[{1}] + (b * {2} + m0) * {3};", type_, partial_, m_, c_row_);
-    out_.Open("for (long i = 0; i < (m1 - m0) * {}; i += {})", c_row_, lanes_);
-    out_.Line("{} sum = load(partial + i);", VectorType(contract_.accumulator));
-    out_.Line("for (long part = 1; part < {}; ++part) sum += load(partial + part * {} + i);", k_parts_, part);
-    out_.Line("store(c + i, sum);");
-    out_.Close();
+    out_.Line("add_parts_{0}((const {1}*)args[{2}] + (b * {3} + m0) * {4}, {5}, {6}, c, (m1 - m0) * {4});", Name(contract_.accumulator), type_, partial_, m_,
+              c_row_, k_parts_, part);
     if (contract_.moments) {
       out_.Open("for (long n0 = 0; n0 < {}; n0 += {})", n_, kCombinedColumns);
       out_.Line("epilogue(args, b, m0, m1 - m0, n0, n0 + {0} < {1} ? n0 + {0} : {1}, c + n0);", kCombinedColumns, n_);

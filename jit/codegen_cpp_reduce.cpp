@@ -52,6 +52,7 @@ class ReduceGenerator {
  private:
   bool Along(int expr) const { return emitter_.varies()[expr] & (lanes_on_rows_ ? kRows : kCols); }
   bool IsColumn(int sum) const { return emitter_.varies()[body_.exprs[sum].args[0]] & kCols; }
+  const Operand* RowOf(int sum) const;
   std::string Temporary(int sum, bool declare);
   int64_t WriteRows();
   void WriteRow();
@@ -318,6 +319,20 @@ void ReduceGenerator::FinishReductions(const Pass& pass, int accumulators) {
   }
 }
 
+// Where the sums of columns go, if only to a row that is stored as they are.
+const Operand* ReduceGenerator::RowOf(int sum) const {
+  const Operand* row = nullptr;
+  for (const Store& store : body_.stores) {
+    if (store.expr != sum) continue;
+    const Operand& to = store.operand;
+    if (row != nullptr || store.end >= 0 || to.row >= 0 || StrideAlong(to.map, 1) != 1) return nullptr;
+    if (plan_.args[to.arg].dtype != body_.exprs[sum].dtype) return nullptr;
+    row = &to;
+  }
+  const DType dtype = body_.exprs[sum].dtype;
+  return IsColumn(sum) && body_.exprs[sum].fn == Fn::kAdd && (dtype == DType::kF32 || dtype == DType::kF64) ? row : nullptr;
+}
+
 // Sums the chunks' partial sums in order.
 int64_t ReduceGenerator::WriteCombine() {
   const int64_t block = std::max<int64_t>(lanes_, 16 * lanes_), tasks = std::max<int64_t>(1, (cols_ + block - 1) / block);
@@ -329,6 +344,11 @@ int64_t ReduceGenerator::WriteCombine() {
   out_.Line("const long from = task * {0}, to = from + {0} < {1} ? from + {0} : {1};", block, cols_);
   for (int e : column_sums_) {
     const DType dtype = body_.exprs[e].dtype;
+    if (const Operand* to = RowOf(e)) {
+      prelude_.Use("add_parts", dtype);
+      out_.Line("add_parts_{}(sums{} + from, {}, {}, a{} + {} + from, to - from);", Name(dtype), e, chunks_, cols_, to->arg, to->map.offset());
+      continue;
+    }
     auto write = [&](bool vector, const std::string& at, const std::string& stride, const std::string& live) {
       const std::string name = fmt::format("total{}", e);
       const std::string_view type = vector ? VectorType(dtype) : ScalarType(dtype);

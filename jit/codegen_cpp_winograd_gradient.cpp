@@ -216,15 +216,12 @@ class WinogradGradientGenerator {
 
   // Adds the parts, in order, channel by channel.
   void WriteCombine(KernelSource* source) {
+    prelude_.Use("add_parts.f32");
     out_.Open("extern \"C\" void combine(char* const* args, long begin, long end, char* scratch)");
     out_.Line("float* const results = (float*)scratch;");
     out_.Open("for (long c = begin; c < end; ++c)");
-    out_.Line("const float* const partial = (const float*)args[{}] + c * {};", plan_.args.size() + 1, taps_ * row_);
-    out_.Open("for (long i = 0; i < {}; i += {})", taps_ * row_, lanes_);
-    out_.Line("vf32 sum = load(partial + i);");
-    out_.Line("for (long part = 1; part < {}; ++part) sum += load(partial + part * {} + i);", parts_, form_.channels * taps_ * row_);
-    out_.Line("store(results + i, sum);");
-    out_.Close();
+    out_.Line("add_parts_f32((const float*)args[{0}] + c * {1}, {2}, {3}, results, {1});", plan_.args.size() + 1, taps_ * row_, parts_,
+              form_.channels * taps_ * row_);
     out_.Line("epilogue(args, 0, c * {0}, {0}, 0, {1}, results);", taps_, form_.out_channels);
     for (int depth = 0; depth < 2; ++depth) out_.Close();
     source->phases.push_back({"combine", form_.channels});

@@ -94,6 +94,17 @@ ROUTINE void pack_squares_$TAG(const $T* from, long row, long rows, long columns
 }
 )";
 
+const char kAddParts[] = R"(// The sum of `parts` rows of `columns`, in order.
+ROUTINE void add_parts_$TAG(const $T* from, long parts, long stride, $T* to, long columns) {
+  for (long j = 0; j < columns; j += $N, from += $N, to += $N) {
+    const long left = columns - j;
+    $V sum = left >= $N ? load(from) : load_tail(from, left);
+    for (long p = 1; p < parts; ++p) sum += left >= $N ? load(from + p * stride) : load_tail(from + p * stride, left);
+    if (left >= $N) store(to, sum); else store_tail(to, sum, left);
+  }
+}
+)";
+
 const char kMultiply[] = R"(// Rows by columns of C in tiles of `mr` rows and a panel of columns, each by a micro-kernel; the last rows and columns have their own. Rows i of A begin
 // at i / a_rows * a_panel + i % a_rows, and each tile asks for `share` elements of each of the rows that follow its own, `ahead` from row to row.
 ROUTINE void multiply_$TAG(const $T* a, long a_rows, long a_panel, long ahead, long share, long rows, long mr,
@@ -132,6 +143,7 @@ void AppendRoutineUnits(int lanes, std::vector<PreludeUnit>* units) {
     add("copy_squares.", {load, store, tail, transpose, "bounds"}, kCopySquares);
     add("pack_rows.", {load, store, tail}, kPackRows);
     add("pack_squares.", {load, store, tail, transpose, "bounds"}, kPackSquares);
+    add("add_parts.", {load, store, tail}, kAddParts);
     add("multiply.", {}, kMultiply);
   }
 }

@@ -1,5 +1,7 @@
 #include "jit/source_writer.h"
 
+#include <cctype>
+
 #include "ops/error.h"
 
 namespace athanor {
@@ -13,8 +15,21 @@ void SourceWriter::OpenBlock() {
 
 void SourceWriter::Close(std::string_view after) {
   ATHANOR_CHECK(depth_ > 0);
+  for (; !definitions_.empty() && definitions_.back().depth == depth_; definitions_.pop_back()) {
+    const Definition& last = definitions_.back();
+    if (!IsUsed(last)) text_.erase(last.begin, last.end - last.begin);
+  }
   --depth_;
   AddLine(fmt::format("}}{}", after));
+}
+
+bool SourceWriter::IsUsed(const Definition& definition) const {
+  const auto in_name = [&](size_t at) { return at < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at])) || text_[at] == '_'); };
+  const std::string& name = definition.name;
+  for (size_t at = definition.end; (at = text_.find(name, at)) != std::string::npos; at += name.size()) {
+    if (!in_name(at - 1) && !in_name(at + name.size())) return true;
+  }
+  return false;
 }
 
 void SourceWriter::Comment(std::string_view text) {

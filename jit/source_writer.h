@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace athanor {
 
@@ -15,6 +16,13 @@ class SourceWriter {
   template <typename... Args>
   void Line(fmt::format_string<Args...> format, Args&&... args) {
     AddLine(fmt::format(format, std::forward<Args>(args)...));
+  }
+  // One line that defines `name`. It goes when the block ends without another use of the name.
+  template <typename... Args>
+  void Define(std::string_view name, fmt::format_string<Args...> format, Args&&... args) {
+    const size_t begin = text_.size();
+    AddLine(fmt::format(format, std::forward<Args>(args)...));
+    definitions_.push_back({std::string(name), depth_, begin, text_.size()});
   }
   // "<text> {", and what follows is indented.
   template <typename... Args>
@@ -34,9 +42,18 @@ class SourceWriter {
   const std::string& text() const { return text_; }
 
  private:
+  struct Definition {
+    std::string name;
+    int depth;
+    size_t begin, end;                                       // of its line
+  };
+
   void AddLine(std::string_view line);
+  bool IsUsed(const Definition& definition) const;
+
   std::string text_;
   int depth_ = 0;
+  std::vector<Definition> definitions_;                      // of open blocks, in order
 };
 
 }  // namespace athanor

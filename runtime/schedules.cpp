@@ -86,17 +86,21 @@ std::string RememberedSchedule(std::string_view structure_digest, const CpuTarge
 }
 
 std::vector<Schedule> ChooseSchedules(const Program& program, const ScheduleChoice& choice, Cache& cache) {
-  std::vector<Schedule> schedules;
-  std::map<std::string, std::vector<size_t>> unknown;        // kernels by structure
-  for (const KernelPlan& plan : program.kernels) {
-    const std::string structure = Digest(plan.Structure());
-    std::optional<Schedule> known = Known(plan, structure, choice, cache);
+  std::map<std::string, std::vector<size_t>> alike;          // kernels by structure
+  for (size_t kernel = 0; kernel < program.kernels.size(); ++kernel) alike[program.kernels[kernel].Structure()].push_back(kernel);
+  std::vector<Schedule> schedules(program.kernels.size());
+  std::map<std::string, std::vector<size_t>> unknown;
+  for (auto& [structure, kernels] : alike) {
+    const KernelPlan& plan = program.kernels[kernels[0]];
+    const std::string digest = Digest(structure);
+    std::optional<Schedule> known = Known(plan, digest, choice, cache);
     if (!known && choice.mode == TuneMode::kCached) {
-      const CacheKey key = ScheduleKey(structure, choice.cpu, choice.threads);
+      const CacheKey key = ScheduleKey(digest, choice.cpu, choice.threads);
       Fail("ATHANOR_TUNE=cached: no schedule for kernel ({}) is in the cache: {}", fmt::join(plan.nodes, ", "), ExplainMiss(key, cache.Keys(key.kind())));
     }
-    if (!known) unknown[plan.Structure()].push_back(schedules.size());
-    schedules.push_back(known ? *known : DefaultSchedule(plan, choice.cpu));
+    const Schedule schedule = known ? *known : DefaultSchedule(plan, choice.cpu);
+    for (size_t kernel : kernels) schedules[kernel] = schedule;
+    if (!known) unknown.emplace(structure, std::move(kernels));
   }
   if (choice.mode == TuneMode::kFirst) TuneUnknown(program, choice, unknown, cache, &schedules);
   return schedules;

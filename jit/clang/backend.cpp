@@ -26,7 +26,7 @@ struct Inliner : llvm::PassInfoMixin<Inliner> {
   }
 };
 
-// A function that computes nothing itself and calls another in each of its loops: the time it takes is theirs.
+// A function that computes nothing itself and in each of its loops calls another, or asks for what others will read: the time it takes is theirs.
 bool OnlyCalls(const llvm::Function& function, const llvm::LoopInfo& loops) {
   llvm::SmallPtrSet<const llvm::BasicBlock*, 8> calling;
   for (const llvm::BasicBlock& block : function) {
@@ -34,7 +34,9 @@ bool OnlyCalls(const llvm::Function& function, const llvm::LoopInfo& loops) {
       const auto computes = [](const llvm::Value* value) { return value->getType()->isFPOrFPVectorTy() || value->getType()->isVectorTy(); };
       if (computes(&instruction) || llvm::any_of(instruction.operands(), computes)) return false;
       const auto* call = llvm::dyn_cast<llvm::CallBase>(&instruction);
-      if (call != nullptr && !call->isInlineAsm() && !llvm::isa<llvm::IntrinsicInst>(call)) calling.insert(&block);
+      const auto* intrinsic = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction);
+      const bool calls = call != nullptr && !call->isInlineAsm() && (intrinsic == nullptr || intrinsic->getIntrinsicID() == llvm::Intrinsic::prefetch);
+      if (calls) calling.insert(&block);
     }
   }
   return !calling.empty() && llvm::all_of(loops.getLoopsInPreorder(), [&](const llvm::Loop* loop) {
@@ -45,21 +47,23 @@ bool OnlyCalls(const llvm::Function& function, const llvm::LoopInfo& loops) {
 // What only calls is compiled quickly, as clang does without optimization.
 class Sweep : public llvm::PassInfoMixin<Sweep> {
  public:
-  Sweep(llvm::FunctionPassManager whole, llvm::FunctionPassManager quick) : whole_(std::move(whole)), quick_(std::move(quick)) {}
+  Sweep(Effort effort, llvm::FunctionPassManager whole, llvm::FunctionPassManager quick)
+      : effort_(effort), whole_(std::move(whole)), quick_(std::move(quick)) {}
 
   llvm::PreservedAnalyses run(llvm::Function& function, llvm::FunctionAnalysisManager& analyses) {
-    if (!OnlyCalls(function, analyses.getResult<llvm::LoopAnalysis>(function))) return whole_.run(function, analyses);
+    if (effort_ == Effort::kWhole || !OnlyCalls(function, analyses.getResult<llvm::LoopAnalysis>(function))) return whole_.run(function, analyses);
     function.addFnAttr(llvm::Attribute::NoInline);
     function.addFnAttr(llvm::Attribute::OptimizeNone);
     return quick_.run(function, analyses);
   }
 
  private:
+  Effort effort_;
   llvm::FunctionPassManager whole_, quick_;
 };
 
 // Loops are unrolled where the source asks for it. Fully first: a loop over lanes takes vectors apart, in which InstCombine must find whole ones.
-llvm::ModulePassManager Passes() {
+llvm::ModulePassManager Passes(Effort effort) {
   llvm::FunctionPassManager quick;
   quick.addPass(llvm::PromotePass());
   quick.addPass(llvm::EarlyCSEPass(/*UseMemorySSA=*/false));
@@ -87,7 +91,7 @@ llvm::ModulePassManager Passes() {
 
   llvm::ModulePassManager passes;
   passes.addPass(Inliner());
-  passes.addPass(llvm::createModuleToFunctionPassAdaptor(Sweep(std::move(sweep), std::move(quick))));
+  passes.addPass(llvm::createModuleToFunctionPassAdaptor(Sweep(effort, std::move(sweep), std::move(quick))));
   return passes;
 }
 
@@ -158,7 +162,7 @@ Backend::Backend(const CpuTarget& cpu) {
   AddCodeGenerator(&emission_, stream_, llvm::CodeGenFileType::ObjectFile);
 }
 
-void Backend::Optimize(llvm::Module& module) {
+void Backend::Optimize(llvm::Module& module, Effort effort) {
   llvm::PassBuilder builder(machine_.get());
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
@@ -169,7 +173,7 @@ void Backend::Optimize(llvm::Module& module) {
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, sccs, modules);
-  Passes().run(module, modules);
+  Passes(effort).run(module, modules);
 }
 
 llvm::StringRef Backend::Emit(llvm::Module& module) {
@@ -198,7 +202,7 @@ void Backend::AddCodeGenerator(llvm::legacy::PassManager* passes, llvm::raw_pwri
   passes->add(config);
   passes->add(infos);
   // Of LLVM's own list for IR only what finds addressing modes. What the rest would lower, instruction selection lowers, too, and loop strength reduction,
-  // a fifth of the code generator's time, has nothing to do where Passes() has split addresses.
+  // a fifth of the code generator's time, has nothing to do where Passes has split addresses.
   passes->add(llvm::createTargetTransformInfoWrapperPass(machine.getTargetIRAnalysis()));
   config->addCodeGenPrepare();
   ATHANOR_CHECK(!config->addInstSelector());

@@ -27,14 +27,14 @@ class ClangCompiler final : public Compiler {
     std::string text = source.text;
     std::vector<MachineCode> codes = TakeMachineCode(&text);
     for (const Routine& routine : TakeRoutines(&text)) codes.push_back(Compiled(routine));
-    return Compile(text, codes, name);
+    return Compile(text, codes, name, Effort::kQuick);
   }
 
   Listing List(const KernelSource& source, std::string_view name) override {
     llvm::LLVMContext context;
     const std::unique_ptr<llvm::Module> module = Frontend(cpu_, /*names=*/true).Parse(source.text, name, context);
     Backend backend(cpu_);
-    backend.Optimize(*module);
+    backend.Optimize(*module, Effort::kQuick);
     Listing listing;
     llvm::raw_string_ostream ir(listing.llvm_ir);
     module->print(ir, nullptr);
@@ -43,11 +43,11 @@ class ClangCompiler final : public Compiler {
   }
 
  private:
-  Image Compile(const std::string& text, const std::vector<MachineCode>& codes, std::string_view name) {
+  Image Compile(const std::string& text, const std::vector<MachineCode>& codes, std::string_view name, Effort effort) {
     llvm::LLVMContext context;
     const std::unique_ptr<llvm::Module> module = frontend_.Parse(WithoutUnusedVocabulary(text), name, context);
     std::unique_ptr<Backend> backend = TakeBackend();
-    backend->Optimize(*module);
+    backend->Optimize(*module, effort);
     Image image = LinkImage(backend->Emit(*module), codes, std::string(name));
     Return(std::move(backend));
     return image;
@@ -63,7 +63,7 @@ class ClangCompiler final : public Compiler {
     lock.unlock();
     if (!fresh) return result.get();
     try {
-      const Image image = Compile(routine.prelude + routine.definition, {}, routine.name);
+      const Image image = Compile(routine.prelude + routine.definition, {}, routine.name, Effort::kWhole);
       MachineCode code{routine.name, {}, static_cast<uint64_t>(image.symbols.at(routine.name))};
       for (std::byte byte : image.code) code.bytes.push_back(std::to_integer<uint8_t>(byte));
       promise.set_value(std::move(code));

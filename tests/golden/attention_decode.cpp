@@ -218,7 +218,6 @@ extern "C" void attention_chunks(char* const* args, long begin, long end, char* 
   const float* const a0 = (const float*)args[0];
   const float* const a1 = (const float*)args[1];
   const float* const a2 = (const float*)args[2];
-  float* const a3 = (float*)args[3];
   float* const queries = (float*)(scratch + 192);
   float* const scores = (float*)(scratch + 384);
   for (long task = begin; task < end; ++task) {
@@ -251,9 +250,6 @@ extern "C" void attention_chunks(char* const* args, long begin, long end, char* 
 
 // The chunks of one query, in order.
 extern "C" void attention_merge(char* const* args, long begin, long end, char* scratch) {
-  const float* const a0 = (const float*)args[0];
-  const float* const a1 = (const float*)args[1];
-  const float* const a2 = (const float*)args[2];
   float* const a3 = (float*)args[3];
   for (long task = begin; task < end; ++task) {
     const long i = task % 1, h = task / 1 % 4, b = task / 1 / 4;

@@ -122,8 +122,6 @@ ROUTINE void copy_rows_f32(const float* from, long from_row, float* to, long to_
 // Columns [n0, n1) of `rows` rows of C, stored as they are.
 INLINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c) {
   float* const a0 = (float*)args[0];
-  const float* const a1 = (const float*)args[1];
-  const float* const a2 = (const float*)args[2];
   copy_rows_f32(c, 1024, a0 + m0 * 1024 + n0, 1024, rows, n1 - n0);
 }
 
@@ -229,8 +227,6 @@ ROUTINE void transform_taps(const float* from, long channels, long channel, long
 
 // The weights of rows [m0, m1) and channels [c0, c1).
 INLINE void transform_weights(char* const* args, long m0, long m1, long c0, long c1, float* to) {
-  float* const a0 = (float*)args[0];
-  const float* const a1 = (const float*)args[1];
   const float* const a2 = (const float*)args[2];
   for (long m = m0; m < m1; ++m, to += 32) {
     transform_taps(a2 + m * 288, 32, 9, c0, c1, to, 1040);
@@ -316,9 +312,7 @@ ROUTINE void transform_windows_6_4_f32(const float* image, long channels, long c
 
 // The windows of tiles [p0, p1), 6 x 6 pixels each, as 6 x 6 points.
 static __attribute__((noinline)) void transform_data(char* const* args, long c0, long c1, long p0, long p1, float* v) {
-  float* const a0 = (float*)args[0];
   const float* const a1 = (const float*)args[1];
-  const float* const a2 = (const float*)args[2];
   float lines[2112];
   int lane[5][16] = {};
   long kept[5] = {}, runs[9][4], count = 0;

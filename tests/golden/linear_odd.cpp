@@ -138,16 +138,12 @@ ROUTINE void pack_squares_f32(const float* from, long row, long rows, long colum
 // Columns [n0, n1) of `rows` rows of C, stored as they are.
 INLINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c) {
   float* const a0 = (float*)args[0];
-  const float* const a1 = (const float*)args[1];
-  const float* const a2 = (const float*)args[2];
   copy_rows_f32(c, 64, a0 + m0 * 100 + n0, 100, rows, n1 - n0);
 }
 
 // Steps [k0, k1) of columns [n0, n1) of B in panels of 64 columns.
 INLINE void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, float* to) {
-  float* const a0 = (float*)args[0];
   const float* const a1 = (const float*)args[1];
-  const float* const a2 = (const float*)args[2];
   pack_squares_f32(a1 + k0 * 1 + n0 * 64, 64, n1 - n0, k1 - k0, to, 64, 4112);
 }
 
@@ -299,8 +295,6 @@ static __attribute__((noinline)) void tile_n(const float* a, const float* b, flo
 }
 
 extern "C" void tiles(char* const* args, long begin, long end, char* scratch) {
-  float* const a0 = (float*)args[0];
-  const float* const a1 = (const float*)args[1];
   const float* const a2 = (const float*)args[2];
   for (long task = begin; task < end; ++task) {
     const long block = task / 4;

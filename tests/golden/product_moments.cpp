@@ -41,11 +41,7 @@ INLINE float sum(vf32 v) {
 
 // Columns [n0, n1) of `rows` rows of C, finished and stored.
 static __attribute__((noinline)) void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c) {
-  const float* const a0 = (const float*)args[0];
-  const float* const a1 = (const float*)args[1];
   float* const a2 = (float*)args[2];
-  float* const a3 = (float*)args[3];
-  float* const a4 = (float*)args[4];
   for (long m = m0; m < m0 + rows; ++m, c += 256) {
     const float column = *c;
     const float first = column - column == 0 ? column : 0;
@@ -347,9 +343,6 @@ static __attribute__((noinline)) void tile_m_n(const float* a, const float* b, f
 extern "C" void tiles(char* const* args, long begin, long end, char* scratch) {
   const float* const a0 = (const float*)args[0];
   const float* const a1 = (const float*)args[1];
-  float* const a2 = (float*)args[2];
-  float* const a3 = (float*)args[3];
-  float* const a4 = (float*)args[4];
   for (long task = begin; task < end; ++task) {
     const long block = task / 1;
     const long m0 = 0, m1 = 16;
@@ -379,9 +372,6 @@ extern "C" void tiles(char* const* args, long begin, long end, char* scratch) {
 }
 
 extern "C" void moments(char* const* args, long begin, long end, char*) {
-  const float* const a0 = (const float*)args[0];
-  const float* const a1 = (const float*)args[1];
-  float* const a2 = (float*)args[2];
   float* const a3 = (float*)args[3];
   float* const a4 = (float*)args[4];
   for (long row = begin * 16; row < end * 16 && row < 16; ++row) {

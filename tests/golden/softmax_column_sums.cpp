@@ -72,11 +72,20 @@ INLINE vf32 v_exp2(vf32 x) {
   p = madd(p, r, splat(1.0f));
   return scale(p, x);
 }
+#define ROUTINE static __attribute__((noinline))
+// The sum of `parts` rows of `columns`, in order.
+ROUTINE void add_parts_f32(const float* from, long parts, long stride, float* to, long columns) {
+  for (long j = 0; j < columns; j += 16, from += 16, to += 16) {
+    const long left = columns - j;
+    vf32 sum = left >= 16 ? load(from) : load_tail(from, left);
+    for (long p = 1; p < parts; ++p) sum += left >= 16 ? load(from + p * stride) : load_tail(from + p * stride, left);
+    if (left >= 16) store(to, sum); else store_tail(to, sum, left);
+  }
+}
 
 extern "C" void rows(char* const* args, long begin, long end, char* scratch) {
   const float* const a0 = (const float*)args[0];
   float* const a1 = (float*)args[1];
-  float* const a2 = (float*)args[2];
   float* const sums6 = (float*)args[3];
   float* const s3 = (float*)(scratch + 0);
   for (long task = begin; task < end; ++task) {
@@ -160,24 +169,10 @@ extern "C" void rows(char* const* args, long begin, long end, char* scratch) {
 }
 
 extern "C" void combine(char* const* args, long begin, long end, char*) {
-  const float* const a0 = (const float*)args[0];
-  float* const a1 = (float*)args[1];
   float* const a2 = (float*)args[2];
   float* const sums6 = (float*)args[3];
   for (long task = begin; task < end; ++task) {
     const long from = task * 256, to = from + 256 < 200 ? from + 256 : 200;
-    {
-      long i1 = from;
-      for (; i1 + 16 <= to; i1 += 16) {
-        vf32 total6 = load(sums6 + 0 * 200 + i1);
-        for (long chunk = 1; chunk < 8; ++chunk) total6 = total6 + load(sums6 + chunk * 200 + i1);
-        store(a2 + i1, total6);
-      }
-      if (i1 < to) {
-        vf32 total6 = load_tail(sums6 + 0 * 200 + i1, (to - i1));
-        for (long chunk = 1; chunk < 8; ++chunk) total6 = total6 + load_tail(sums6 + chunk * 200 + i1, (to - i1));
-        store_tail(a2 + i1, total6, (to - i1));
-      }
-    }
+    add_parts_f32(sums6 + from, 8, 200, a2 + 0 + from, to - from);
   }
 }
