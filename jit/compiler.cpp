@@ -25,6 +25,11 @@ MakeCompiler* LoadPlugin() {
 
 }  // namespace
 
+Image Compiler::Compile(const KernelSource& source, std::string_view name) {
+  const Job job{source.text, name};
+  return std::move(CompileAll(std::span(&job, 1))[0].image);
+}
+
 std::string CompilerIdentity(const CpuTarget& cpu) {
   // The trailing number changes with the flags and passes in jit/clang.
   std::string identity = fmt::format("clang {} flags 5 {}", ATHANOR_CLANG_VERSION, Name(cpu.isa));

@@ -156,6 +156,7 @@ bool Executable::Impl::TakeKept(const CacheKey& key, const Setting& setting) {
 void Executable::Impl::PlanAnew(const Setting& setting) {
   auto start = Clock::now();
   const Options& options = setting.options;
+  setting.loader.ExpectMisses();                             // what was never planned was hardly ever compiled
   const Program program = BuildProgram(Decompose(graph), setting.in_place, options.fusing);
   // What kernels need for themselves, packed operands for the most part, is known when they are loaded; a quarter more is room for it.
   const int64_t temporaries = PlanArena(program, {}).bytes;

@@ -1,10 +1,11 @@
 #include "runtime/kernel_loader.h"
 
+#include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <thread>
 #include <utility>
@@ -15,20 +16,12 @@
 namespace athanor {
 namespace {
 
-double MillisecondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-}
-
 std::string NameOf(const KernelPlan& plan, std::string_view digest) { return fmt::format("{}_{}", Name(plan.skeleton), digest.substr(0, 12)); }
 
-// With its code in memory. Throws InternalError where that lacks a phase.
-std::shared_ptr<LoadedKernel> Placed(const KernelRef& ref, const Image& image) {
-  auto kernel = std::make_shared<LoadedKernel>();
-  kernel->ref = ref;
-  kernel->cached = true;
-  kernel->module = std::make_unique<Module>(image, ref.name);
-  for (const auto& phase : ref.phases) kernel->phases.push_back({kernel->module->Get<KernelFn>(phase.symbol), phase.tasks});
-  return kernel;
+// Places the code in memory. Throws InternalError where it lacks a phase.
+void Place(const Image& image, LoadedKernel* kernel) {
+  kernel->module = std::make_unique<Module>(image, kernel->ref.name);
+  for (const auto& phase : kernel->ref.phases) kernel->phases.push_back({kernel->module->Get<KernelFn>(phase.symbol), phase.tasks});
 }
 
 void Dump(const std::string& directory, const std::string& name, const std::string& text) {
@@ -80,8 +73,14 @@ KernelLoader::~KernelLoader() = default;
 
 Compiler& KernelLoader::compiler() {
   const std::lock_guard lock(mutex_);
-  if (!compiler_) compiler_ = MakeClangCompiler(cpu_);
+  if (!compiler_) compiler_ = expected_.valid() ? expected_.get() : MakeClangCompiler(cpu_);
   return *compiler_;
+}
+
+void KernelLoader::ExpectMisses() {
+  const std::lock_guard lock(mutex_);
+  if (no_jit_ || compiler_ || expected_.valid()) return;
+  expected_ = std::async(std::launch::async, [cpu = cpu_] { return MakeClangCompiler(cpu); });
 }
 
 std::vector<std::shared_ptr<const LoadedKernel>> KernelLoader::Load(const std::vector<ScheduledPlan>& plans, int threads) {
@@ -93,9 +92,13 @@ std::vector<std::shared_ptr<const LoadedKernel>> KernelLoader::Load(const std::v
     if (fresh) unique.push_back(i);
     kernel_of.push_back(found->second);
   }
-  std::vector<std::shared_ptr<LoadedKernel>> loaded(unique.size());
+  std::vector<std::shared_ptr<LoadedKernel>> loaded(unique.size()), missing;
+  ForEach(unique.size(), threads, [&](size_t u) { loaded[u] = Find(plans[unique[u]]); });
+  std::copy_if(loaded.begin(), loaded.end(), std::back_inserter(missing), [](const auto& kernel) { return !kernel->cached; });
   BackgroundWriter writer(cache_);
-  ForEach(unique.size(), threads, [&](size_t u) { loaded[u] = LoadOne(plans[unique[u]], &writer); });
+  // Groups are small enough for all threads to end at about the same time.
+  const size_t group = std::clamp<size_t>(missing.size() / (4 * static_cast<size_t>(threads)), 1, 8), groups = (missing.size() + group - 1) / group;
+  ForEach(groups, threads, [&](size_t g) { Compile(std::span(missing).subspan(g * group, std::min(group, missing.size() - g * group)), &writer); });
   writer.Finish();
   std::vector<std::shared_ptr<const LoadedKernel>> result;
   for (size_t kernel : kernel_of) result.push_back(loaded[kernel]);
@@ -108,7 +111,11 @@ std::optional<std::vector<std::shared_ptr<const LoadedKernel>>> KernelLoader::Lo
   ForEach(refs.size(), threads, [&](size_t i) {
     const std::optional<Image> image = complete ? CachedImage(KeyOf(refs[i])) : std::nullopt;
     if (!image) return complete.store(false);
-    loaded[i] = Placed(refs[i], *image);
+    auto kernel = std::make_shared<LoadedKernel>();
+    kernel->ref = refs[i];
+    kernel->cached = true;
+    Place(*image, kernel.get());
+    loaded[i] = std::move(kernel);
   });
   if (!complete) return std::nullopt;
   return loaded;
@@ -134,31 +141,35 @@ std::optional<Image> KernelLoader::CachedImage(const CacheKey& key) {
   }
 }
 
-std::shared_ptr<LoadedKernel> KernelLoader::LoadOne(const ScheduledPlan& scheduled, BackgroundWriter* writer) {
+std::shared_ptr<LoadedKernel> KernelLoader::Find(const ScheduledPlan& scheduled) {
   KernelSource source = GenerateCpp(*scheduled.plan, scheduled.schedule, cpu_);
   const std::string digest = Digest(WithoutHeader(source.text));
-  const KernelRef ref{NameOf(*scheduled.plan, digest), digest, ToString(scheduled.schedule), source.phases, source.temporary_bytes, source.scratch_bytes};
-  if (!dump_directory_.empty()) Dump(dump_directory_, ref.name, source.text);
-
-  const CacheKey key = KeyOf(ref);
-  std::optional<Image> image = CachedImage(key);
-  const bool cached = image.has_value();
-  std::string miss;
-  double compile_ms = 0;
-  if (!image) {
-    miss = ExplainMiss(key, PresentKeys());
-    if (no_jit_) Fail("ATHANOR_NO_JIT: kernel {} is not in the cache: {}", ref.name, miss);
-    const auto start = std::chrono::steady_clock::now();
-    image = compiler().Compile(source, ref.name);
-    compile_ms = MillisecondsSince(start);
-    writer->Put(key, Serialize(*image));
-  }
-  std::shared_ptr<LoadedKernel> kernel = Placed(ref, *image);
-  kernel->cached = cached;
-  kernel->miss = miss;
-  kernel->compile_ms = compile_ms;
+  auto kernel = std::make_shared<LoadedKernel>();
+  kernel->ref = {NameOf(*scheduled.plan, digest), digest, ToString(scheduled.schedule), source.phases, source.temporary_bytes, source.scratch_bytes};
   kernel->source = std::move(source.text);
+  if (!dump_directory_.empty()) Dump(dump_directory_, kernel->ref.name, kernel->source);
+
+  const CacheKey key = KeyOf(kernel->ref);
+  const std::optional<Image> image = CachedImage(key);
+  kernel->cached = image.has_value();
+  if (image) {
+    Place(*image, kernel.get());
+  } else {
+    kernel->miss = ExplainMiss(key, PresentKeys());
+    if (no_jit_) Fail("ATHANOR_NO_JIT: kernel {} is not in the cache: {}", kernel->ref.name, kernel->miss);
+  }
   return kernel;
+}
+
+void KernelLoader::Compile(std::span<const std::shared_ptr<LoadedKernel>> kernels, BackgroundWriter* writer) {
+  std::vector<Compiler::Job> jobs;
+  for (const auto& kernel : kernels) jobs.push_back({kernel->source, kernel->ref.name});
+  const std::vector<Compiler::Result> results = compiler().CompileAll(jobs);
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    writer->Put(KeyOf(kernels[i]->ref), Serialize(results[i].image));
+    Place(results[i].image, kernels[i].get());
+    kernels[i]->compile_ms = results[i].milliseconds;
+  }
 }
 
 }  // namespace athanor

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -59,9 +61,13 @@ class KernelLoader {
   std::optional<std::vector<std::shared_ptr<const LoadedKernel>>> LoadCached(const std::vector<KernelRef>& refs, int threads);
   const CpuTarget& cpu() const { return cpu_; }
   Compiler& compiler();                                      // loaded at the first call
+  // Starts to load the compiler on a thread of its own, unless it is never asked.
+  void ExpectMisses();
 
  private:
-  std::shared_ptr<LoadedKernel> LoadOne(const ScheduledPlan& plan, BackgroundWriter* writer);
+  // A kernel with its source, without code where the cache does not hold it.
+  std::shared_ptr<LoadedKernel> Find(const ScheduledPlan& plan);
+  void Compile(std::span<const std::shared_ptr<LoadedKernel>> kernels, BackgroundWriter* writer);
   CacheKey KeyOf(const KernelRef& ref) const;
   const std::vector<CacheKey>& PresentKeys();                // of binaries, as they were at the first miss
   std::optional<Image> CachedImage(const CacheKey& key);
@@ -71,6 +77,7 @@ class KernelLoader {
   bool no_jit_;
   std::string dump_directory_;
   std::mutex mutex_;
+  std::future<std::unique_ptr<Compiler>> expected_;
   std::unique_ptr<Compiler> compiler_;                       // made at the first miss, as are
   std::optional<std::vector<CacheKey>> present_;
 };

@@ -1,8 +1,10 @@
 // The compiler plugin. Generated C++ -> Frontend -> IR -> Backend -> object code -> JITLink, ORC's linker -> Image.
+#include <chrono>
 #include <future>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,11 +25,18 @@ class ClangCompiler final : public Compiler {
  public:
   explicit ClangCompiler(const CpuTarget& cpu) : cpu_(cpu), frontend_(cpu, /*names=*/false) {}
 
-  Image Compile(const KernelSource& source, std::string_view name) override {
-    std::string text = source.text;
-    std::vector<MachineCode> codes = TakeMachineCode(&text);
-    for (const Routine& routine : TakeRoutines(&text)) codes.push_back(Compiled(routine));
-    return Compile(text, codes, name, Effort::kQuick);
+  // What clang and LLVM run for a step is more than a processor's second cache holds, but not by much.
+  std::vector<Result> CompileAll(std::span<const Job> jobs) override {
+    std::vector<Text> texts;
+    std::vector<Result> results(jobs.size());
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      const Stopwatch stopwatch(&results[i].milliseconds);
+      Text& text = texts.emplace_back(std::string(jobs[i].text), std::string(jobs[i].name));
+      text.codes = TakeMachineCode(&text.text);
+      for (const Routine& routine : TakeRoutines(&text.text)) text.codes.push_back(Compiled(routine));
+    }
+    Compile(&texts, Effort::kQuick, &results);
+    return results;
   }
 
   Listing List(const KernelSource& source, std::string_view name) override {
@@ -43,14 +52,39 @@ class ClangCompiler final : public Compiler {
   }
 
  private:
-  Image Compile(const std::string& text, const std::vector<MachineCode>& codes, std::string_view name, Effort effort) {
-    llvm::LLVMContext context;
-    const std::unique_ptr<llvm::Module> module = frontend_.Parse(WithoutUnusedVocabulary(text), name, context);
+  // Source without its machine code and routines, on its way to an image.
+  struct Text {
+    Text(std::string text, std::string name) : text(std::move(text)), name(std::move(name)) {}
+
+    std::string text, name;
+    std::vector<MachineCode> codes;
+    std::unique_ptr<llvm::LLVMContext> context = std::make_unique<llvm::LLVMContext>();
+    std::unique_ptr<llvm::Module> module;
+  };
+
+  // Adds the time until its end.
+  class Stopwatch {
+   public:
+    explicit Stopwatch(double* milliseconds) : milliseconds_(*milliseconds) {}
+    ~Stopwatch() { milliseconds_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count(); }
+
+   private:
+    double& milliseconds_;
+    const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  };
+
+  void Compile(std::vector<Text>* texts, Effort effort, std::vector<Result>* results) {
+    const auto for_each = [&](const auto& step) {
+      for (size_t i = 0; i < texts->size(); ++i) {
+        const Stopwatch stopwatch(&(*results)[i].milliseconds);
+        step((*texts)[i], &(*results)[i]);
+      }
+    };
+    for_each([&](Text& text, Result*) { text.module = frontend_.Parse(WithoutUnusedVocabulary(text.text), text.name, *text.context); });
     std::unique_ptr<Backend> backend = TakeBackend();
-    backend->Optimize(*module, effort);
-    Image image = LinkImage(backend->Emit(*module), codes, std::string(name));
+    for_each([&](Text& text, Result*) { backend->Optimize(*text.module, effort); });
+    for_each([&](Text& text, Result* result) { result->image = LinkImage(backend->Emit(*text.module), text.codes, text.name); });
     Return(std::move(backend));
-    return image;
   }
 
   // Once for all kernels: another thread that asks meanwhile waits.
@@ -63,7 +97,11 @@ class ClangCompiler final : public Compiler {
     lock.unlock();
     if (!fresh) return result.get();
     try {
-      const Image image = Compile(routine.prelude + routine.definition, {}, routine.name, Effort::kWhole);
+      std::vector<Text> text;
+      text.emplace_back(routine.prelude + routine.definition, routine.name);
+      std::vector<Result> result(1);
+      Compile(&text, Effort::kWhole, &result);
+      const Image& image = result[0].image;
       MachineCode code{routine.name, {}, static_cast<uint64_t>(image.symbols.at(routine.name))};
       for (std::byte byte : image.code) code.bytes.push_back(std::to_integer<uint8_t>(byte));
       promise.set_value(std::move(code));

@@ -143,5 +143,34 @@ TEST(ClangCompiler, ListsAssemblyAndIr) {
   EXPECT_NE(listing.llvm_ir.find("define"), std::string::npos);
 }
 
+TEST(ClangCompiler, SeveralKernelsAtOnceAreWhatTheyAreAlone) {
+  const CpuTarget cpu = DetectCpu();
+  const std::unique_ptr<Compiler> compiler = MakeClangCompiler(cpu);
+  std::vector<std::string> texts;
+  for (int i = 0; i < 3; ++i) {
+    texts.push_back(fmt::format("#define ROUTINE static\nROUTINE void add(float* x, long n) {{\n  for (long i = 0; i < n; ++i) x[i] += 1;\n}}\n"
+                                "extern \"C\" void kernel(char* const* args, long begin, long end, char*) {{ add((float*)args[0] + begin, end + {}); }}\n", i));
+  }
+  std::vector<Compiler::Job> jobs;
+  for (const std::string& text : texts) jobs.push_back({text, "several"});
+  const std::vector<Compiler::Result> results = compiler->CompileAll(jobs);
+  ASSERT_EQ(results.size(), texts.size());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_EQ(results[i].image, MakeClangCompiler(cpu)->Compile({.text = texts[i]}, "several"));
+    EXPECT_GT(results[i].milliseconds, 0);
+  }
+  EXPECT_TRUE(compiler->CompileAll({}).empty());
+
+  jobs.push_back({"int main( {", "broken"});
+  try {
+    compiler->CompileAll(jobs);
+    ADD_FAILURE() << "a broken source compiled";
+  } catch (const InternalError& error) {
+    EXPECT_NE(std::string(error.what()).find("kernel broken"), std::string::npos) << error.what();
+  }
+  jobs.pop_back();
+  EXPECT_EQ(compiler->CompileAll(jobs)[0].image, results[0].image);
+}
+
 }  // namespace
 }  // namespace athanor
