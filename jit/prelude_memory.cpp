@@ -162,7 +162,7 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
     auto add = [&](std::string name, std::vector<std::string> needs, std::string text) {
       units->push_back({name + "." + tag, std::move(needs), Substitute(std::move(text), names)});
     };
-    add("splat", {}, "INLINE $V splat($T x) { return x - $V{}; }\n");  // every x; a list of lanes takes the compiler much longer
+    add("splat", {}, "INLINE $V splat($T x) { return x - $V{}; }\n");  // exactly x; a list of lanes takes the compiler longer
     add("load", {}, "INLINE $V load(const $T* p) { return *(const $V_any*)p; }\n");
     add("store", {}, "INLINE void store($T* p, $V v) { *($V_any*)p = v; }\n");
     if (type.bytes >= 4) {
