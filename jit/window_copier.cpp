@@ -115,7 +115,7 @@ std::string WindowCopier::AddRoutine(Elements elements, Prelude* prelude) const 
   std::string parameters = fmt::format("const {}* from", MemoryType(memory_));
   for (int f = 1; f < functions_; ++f) parameters += fmt::format(", long c{0}, long extent{0}", f - 1);
   for (size_t p = 0; p + 1 < across_.size(); ++p) parameters += fmt::format(", long tap{}", p);
-  out.Open("ROUTINE void $NAME({}, long channel, long run, long begin, long end, {}* to, long step, long room)", parameters, ElementType(elements));
+  out.Open("ROUTINE void $NAME({},\n    long channel, long run, long begin, long end, {}* to, long step, long room)", parameters, ElementType(elements));
   if (elements == Elements::kPairs) {
     WritePairs(prelude, &out);
   } else {

@@ -118,6 +118,13 @@ TEST(Golden, ConvolutionByMinimalFiltering) {
     "outputs": ["y"]}], "outputs": ["y"]})");
 }
 
+// Its windows are copied by a routine.
+TEST(Golden, ConvolutionOfStrideTwo) {
+  CheckFragment("convolution_windows", R"({"format": "athanor.fragment/1", "name": "convolution", "inputs": [{"name": "x", "dtype": "f32", "shape": [1, 8, 28, 28]},
+    {"name": "w", "dtype": "f32", "shape": [16, 8, 3, 3]}], "nodes": [{"op": "conv2d", "inputs": ["x", "w"], "attrs": {"stride": [2, 2], "padding": [1, 1]},
+    "outputs": ["y"]}], "outputs": ["y"]})");
+}
+
 TEST(Golden, CudaLayerNorm) { CheckCudaGolden("layer_norm", LayerNormPlan(4096, 384, DType::kF32).Plan(Skeleton::kReduce)); }
 
 // [batch, heads, rows, columns], or without its last dimensions, contiguous.
