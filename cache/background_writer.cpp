@@ -1,6 +1,15 @@
 #include "cache/background_writer.h"
 
+#include <algorithm>
+#include <span>
+#include <utility>
+
 namespace athanor {
+namespace {
+
+constexpr size_t kTogether = 32;                             // files that are open at a time
+
+}  // namespace
 
 BackgroundWriter::~BackgroundWriter() { Join(); }
 
@@ -21,7 +30,7 @@ void BackgroundWriter::Join() {
 void BackgroundWriter::Put(CacheKey key, std::vector<std::byte> payload) {
   {
     const std::lock_guard lock(mutex_);
-    entries_.emplace_back(std::move(key), std::move(payload));
+    entries_.push_back({std::move(key), std::move(payload)});
     if (!thread_.joinable()) thread_ = std::thread([this] { Work(); });
   }
   changed_.notify_one();
@@ -32,11 +41,12 @@ void BackgroundWriter::Work() {
   while (true) {
     changed_.wait(lock, [this] { return closing_ || !entries_.empty(); });
     if (entries_.empty()) return;
-    const auto [key, payload] = std::move(entries_.front());
-    entries_.pop_front();
+    const std::vector<Cache::NewEntry> entries = std::exchange(entries_, {});
     lock.unlock();
     try {
-      cache_->Put(key, payload);
+      for (size_t done = 0; done < entries.size(); done += kTogether) {
+        cache_->PutAll(std::span(entries).subspan(done, std::min(kTogether, entries.size() - done)));
+      }
     } catch (...) {
       failure_ = std::current_exception();
       return;

@@ -2,7 +2,6 @@
 
 #include <condition_variable>
 #include <cstddef>
-#include <deque>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -13,7 +12,7 @@
 
 namespace athanor {
 
-// Stores entries in a cache on a thread of its own, so that who makes them does not wait for the disk.
+// Stores entries in a cache on a thread of its own, so that who makes them does not wait for the disk. What comes while it is busy goes to the disk together.
 class BackgroundWriter {
  public:
   explicit BackgroundWriter(Cache* cache) : cache_(cache) {}
@@ -34,7 +33,7 @@ class BackgroundWriter {
   Cache* cache_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::pair<CacheKey, std::vector<std::byte>>> entries_;
+  std::vector<Cache::NewEntry> entries_;
   bool closing_ = false;
   std::exception_ptr failure_;                               // the first; entries behind it are not stored
   std::thread thread_;                                       // started at the first entry

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <deque>
 #include <mutex>
 #include <random>
 #include <set>
@@ -212,21 +213,59 @@ std::optional<std::vector<std::byte>> Cache::Get(const CacheKey& key) {
 }
 
 bool Cache::Put(const CacheKey& key, std::span<const std::byte> payload) {
+  const std::pair<std::string, std::vector<std::byte>> file{FileName(key), EncodeEntry(key, payload)};
+  return PutEncoded(std::span(&file, 1));
+}
+
+bool Cache::PutAll(std::span<const NewEntry> entries) {
+  std::vector<std::pair<std::string, std::vector<std::byte>>> files;
+  for (const NewEntry& entry : entries) files.emplace_back(FileName(entry.key), EncodeEntry(entry.key, entry.payload));
+  return PutEncoded(files);
+}
+
+// All are written, then all waited for: file systems that keep a journal then write most of it once.
+bool Cache::PutEncoded(std::span<const std::pair<std::string, std::vector<std::byte>>> files) {
   if (fd_ < 0 || !writable_) return false;
-  const std::vector<std::byte> bytes = EncodeEntry(key, payload);
-  if (static_cast<int64_t>(bytes.size()) > kMaxEntryBytes) return false;
-  const std::string name = FileName(key), temporary = TemporaryName();
-  const FileDescriptor fd(openat(fd_, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  int error = fd.get() < 0 ? errno : WriteAll(fd.get(), bytes);
-  if (error == 0 && fsync(fd.get()) != 0) error = errno;
-  if (error == 0 && renameat(fd_, temporary.c_str(), fd_, name.c_str()) != 0) error = errno;
-  if (error == 0) {
-    fsync(fd_);                                              // the entry is whole either way: at worst its name is lost in a power cut
-    return true;
+  struct Written {
+    Written(const std::string& name, std::string temporary, int fd) : name(name), temporary(std::move(temporary)), fd(fd) {}
+
+    const std::string& name;
+    const std::string temporary;
+    const FileDescriptor fd;
+  };
+  std::deque<Written> written;
+  int error = 0;
+  bool all = true;
+  for (const auto& [name, bytes] : files) {
+    if (static_cast<int64_t>(bytes.size()) > kMaxEntryBytes) {
+      all = false;
+      continue;
+    }
+    std::string temporary = TemporaryName();
+    const int fd = openat(fd_, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+      error = errno;
+      break;
+    }
+    written.emplace_back(name, std::move(temporary), fd);
+    if ((error = WriteAll(fd, bytes)) != 0) {
+      unlinkat(fd_, written.back().temporary.c_str(), 0);
+      written.pop_back();
+      break;
+    }
+    sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);        // starts it; where that is not possible, fsync does all
   }
-  if (fd.get() >= 0) unlinkat(fd_, temporary.c_str(), 0);
-  DisableWriting(error);
-  return false;
+  size_t stored = 0;
+  for (; stored < written.size(); ++stored) {
+    const auto& [name, temporary, fd] = written[stored];
+    if (fsync(fd.get()) == 0 && renameat(fd_, temporary.c_str(), fd_, name.c_str()) == 0) continue;
+    error = errno;
+    break;
+  }
+  for (size_t i = stored; i < written.size(); ++i) unlinkat(fd_, written[i].temporary.c_str(), 0);
+  if (stored > 0) fsync(fd_);                                // entries are whole either way: at worst their names are lost in a power cut
+  if (error != 0) DisableWriting(error);
+  return all && error == 0;
 }
 
 void Cache::DisableWriting(int error) {

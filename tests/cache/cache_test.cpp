@@ -203,6 +203,7 @@ TEST_F(CacheTest, ADirectoryThatCannotBeCreatedMeansUncached) {
   auto cache = Cache::Open("/proc/athanor/cache", [this](const std::string& text) { warnings_.push_back(text); });
   EXPECT_THAT(warnings_, ElementsAre(HasSubstr("running uncached")));
   EXPECT_FALSE(cache->Put(key_, Bytes("payload")));
+  EXPECT_FALSE(cache->PutAll(std::vector<Cache::NewEntry>{{key_, Bytes("1")}, {key_, Bytes("2")}}));
   EXPECT_EQ(cache->Get(key_), std::nullopt);
   EXPECT_THAT(warnings_, SizeIs(1));
 }
@@ -226,6 +227,17 @@ TEST_F(CacheTest, KeysAreThoseOfUsableEntriesOfAKind) {
   cache->Put(CacheKey("schedule").Add("source", "s1"), Bytes("2"));
   EXPECT_THAT(cache->Keys("binary"), ElementsAre(key_));
   EXPECT_THAT(Cache::Open("", nullptr)->Keys("binary"), IsEmpty());
+}
+
+TEST_F(CacheTest, PutsSeveralInOrder) {
+  auto cache = Open();
+  const CacheKey other = CacheKey("binary").Add("source", "other");
+  const std::vector<Cache::NewEntry> entries = {{key_, Bytes("1")}, {other, Bytes("2")}, {key_, Bytes("3")}};
+  EXPECT_TRUE(cache->PutAll(entries));
+  EXPECT_TRUE(cache->PutAll({}));
+  EXPECT_EQ(cache->Get(key_), Bytes("3"));
+  EXPECT_EQ(cache->Get(other), Bytes("2"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(cache->directory()), {}), 2);
 }
 
 TEST_F(CacheTest, WritesInTheBackgroundAreDoneWhenTheWriterIsGone) {
