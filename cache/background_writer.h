@@ -5,7 +5,6 @@
 #include <exception>
 #include <mutex>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "cache/cache.h"
@@ -23,7 +22,7 @@ class BackgroundWriter {
 
   // Thread-safe.
   void Put(CacheKey key, std::vector<std::byte> payload);
-  // Returns when all entries are stored, or could not be (Cache::Put warned); nothing is put afterwards. Rethrows what Cache::Put threw.
+  // Returns when all entries are stored, or could not be (the cache warned); nothing is put afterwards. Rethrows what Cache::PutAll threw.
   void Finish();
 
  private:

@@ -223,7 +223,8 @@ bool Cache::PutAll(std::span<const NewEntry> entries) {
   return PutEncoded(files);
 }
 
-// All are written, then all waited for: file systems that keep a journal then write most of it once.
+// All are written, then all waited for: file systems that keep a journal then write most of it once. A process that may open no more files stores those
+// that it has, then the rest.
 bool Cache::PutEncoded(std::span<const std::pair<std::string, std::vector<std::byte>>> files) {
   if (fd_ < 0 || !writable_) return false;
   struct Written {
@@ -236,7 +237,9 @@ bool Cache::PutEncoded(std::span<const std::pair<std::string, std::vector<std::b
   std::deque<Written> written;
   int error = 0;
   bool all = true;
-  for (const auto& [name, bytes] : files) {
+  size_t taken = 0;
+  for (; taken < files.size(); ++taken) {
+    const auto& [name, bytes] = files[taken];
     if (static_cast<int64_t>(bytes.size()) > kMaxEntryBytes) {
       all = false;
       continue;
@@ -244,7 +247,7 @@ bool Cache::PutEncoded(std::span<const std::pair<std::string, std::vector<std::b
     std::string temporary = TemporaryName();
     const int fd = openat(fd_, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) {
-      error = errno;
+      if (written.empty()) error = errno;
       break;
     }
     written.emplace_back(name, std::move(temporary), fd);
@@ -264,8 +267,12 @@ bool Cache::PutEncoded(std::span<const std::pair<std::string, std::vector<std::b
   }
   for (size_t i = stored; i < written.size(); ++i) unlinkat(fd_, written[i].temporary.c_str(), 0);
   if (stored > 0) fsync(fd_);                                // entries are whole either way: at worst their names are lost in a power cut
-  if (error != 0) DisableWriting(error);
-  return all && error == 0;
+  if (error != 0) {
+    DisableWriting(error);
+    return false;
+  }
+  written.clear();
+  return (taken == files.size() || PutEncoded(files.subspan(taken))) && all;
 }
 
 void Cache::DisableWriting(int error) {

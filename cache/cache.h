@@ -56,7 +56,7 @@ class Cache {
     CacheKey key;
     std::vector<std::byte> payload;
   };
-  // The same for several, in order: they go to the disk together, which takes a busy one a tenth of the time. False where one was not stored; those before it are.
+  // The same for several, in order: they go to the disk together, which takes a busy one a tenth of the time. False where one was not stored.
   bool PutAll(std::span<const NewEntry> entries);
 
   // The keys of all usable entries of one kind. Reads and checks each in full.

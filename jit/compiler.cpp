@@ -16,7 +16,7 @@ MakeCompiler* LoadPlugin() {
   Dl_info self;
   ATHANOR_CHECK(dladdr(reinterpret_cast<void*>(&CompilerIdentity), &self) != 0);
   const std::string path = (std::filesystem::path(self.dli_fname).parent_path() / "libathanor_clang.so").string();
-  void* plugin = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);  // a third of the time that finding all of clang's functions first would take
+  void* plugin = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);  // to find all of clang's functions first would take half as long again
   if (plugin == nullptr) Fail("the compiler can't be loaded: {}", dlerror());
   void* make = dlsym(plugin, "athanor_make_clang_compiler");
   if (make == nullptr) Fail("{} is not Athanor's compiler plugin", path);

@@ -1,3 +1,4 @@
+#include <span>
 #include <string>
 
 #include "jit/prelude_units.h"
@@ -131,7 +132,7 @@ ROUTINE void multiply_$TAG(const $T* a, long a_rows, long a_panel, long ahead, l
 
 void AppendRoutineUnits(int lanes, std::vector<PreludeUnit>* units) {
   units->push_back({"routine", {}, "#define ROUTINE static __attribute__((noinline))\n"});
-  for (const ElementType& type : {kElementTypes[0], kElementTypes[1], kElementTypes[2]}) {
+  for (const ElementType& type : std::span(kElementTypes).first(3)) {  // f32, f64 and i32, pairs of bf16
     const std::string tag = type.tag, load = "load." + tag, store = "store." + tag, tail = "tail." + tag, transpose = "transpose." + tag;
     const auto add = [&](const char* name, std::vector<std::string> needs, const char* text) {
       needs.push_back("routine");

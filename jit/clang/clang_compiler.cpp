@@ -25,7 +25,7 @@ class ClangCompiler final : public Compiler {
  public:
   explicit ClangCompiler(const CpuTarget& cpu) : cpu_(cpu), frontend_(cpu, /*names=*/false) {}
 
-  // What clang and LLVM run for a step is more than a processor's second cache holds, but not by much.
+  // Step by step, so that the code of a step, megabytes of clang and LLVM, is still in the caches for the next kernel.
   std::vector<Result> CompileAll(std::span<const Job> jobs) override {
     std::vector<Text> texts;
     std::vector<Result> results(jobs.size());

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -238,6 +239,22 @@ TEST_F(CacheTest, PutsSeveralInOrder) {
   EXPECT_EQ(cache->Get(key_), Bytes("3"));
   EXPECT_EQ(cache->Get(other), Bytes("2"));
   EXPECT_EQ(std::distance(fs::directory_iterator(cache->directory()), {}), 2);
+}
+
+TEST_F(CacheTest, PutsSeveralWithFewFilesToOpen) {
+  auto cache = Open();
+  std::vector<Cache::NewEntry> entries;
+  for (int i = 0; i < 12; ++i) entries.push_back({CacheKey("n").Add("number", fmt::format("{}", i)), Bytes(fmt::format("{}", i))});
+  const int next = dup(0);
+  close(next);
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit few{static_cast<rlim_t>(next) + 5, before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &few);
+  EXPECT_TRUE(cache->PutAll(entries));
+  setrlimit(RLIMIT_NOFILE, &before);
+  for (const Cache::NewEntry& entry : entries) EXPECT_EQ(cache->Get(entry.key), entry.payload);
+  EXPECT_THAT(warnings_, IsEmpty());
 }
 
 TEST_F(CacheTest, WritesInTheBackgroundAreDoneWhenTheWriterIsGone) {
