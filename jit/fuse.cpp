@@ -107,6 +107,7 @@ class Fuser {
       for (ValueId v : At(n).inputs) {
         const NodeId producer = v == kNone ? kNone : Producer(v);
         if (!live_[n] || !IsInlinable(producer)) continue;
+        if (Kind(n) == OpKind::kWindow) continue;            // what a window reads is in memory
         if (Kind(n) == OpKind::kContract && taps[producer] > 1) stored_.insert(Result(producer));
         taps[n] = std::min(taps[n] + taps[producer], kMostTaps + 1);
       }

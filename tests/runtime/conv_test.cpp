@@ -71,12 +71,14 @@ TEST(DepthwiseConvolution, OfManyTapsIsStoredBeforeANormalisation) {
 // A product's vectors run over the ends of rows of pixels, where windows change: lane by lane, a pool in its packing would take seconds to
 // compile and longer to run than the product.
 TEST(Pools, AreStoredBeforeAProduct) {
-  Graph graph("pool");
-  const ValueId x = graph.AddInput("x", {DType::kF32, {2, 5, 21, 22}}, true), weight = graph.AddInput("weight", {DType::kF32, {7, 5, 1, 1}}, true);
-  const ValueId pool = graph.Add1("max_pool2d", {graph.Add1("sigmoid", {x})}, {{"kernel_size", Ints{3}}, {"stride", Ints{2}}, {"padding", Ints{1}}});
-  graph.AddOutput("y", graph.Add1("conv2d", {pool, weight}, {}));
-  EXPECT_EQ(Executable::Compile(graph, Options())->report().kernels.size(), 3u);  // windows read the sigmoid from memory as well
-  ExpectEqualsReference(Gradient(graph), Options(), 1);
+  for (int64_t taps : {1, 3}) {                              // as they are, not as the windows that the convolution sees
+    Graph graph("pool");
+    const ValueId x = graph.AddInput("x", {DType::kF32, {2, 5, 21, 22}}, true), weight = graph.AddInput("weight", {DType::kF32, {7, 5, taps, taps}}, true);
+    const ValueId pool = graph.Add1("max_pool2d", {graph.Add1("sigmoid", {x})}, {{"kernel_size", Ints{3}}, {"stride", Ints{2}}, {"padding", Ints{1}}});
+    graph.AddOutput("y", graph.Add1("conv2d", {pool, weight}, {{"padding", Ints{taps / 2}}}));
+    EXPECT_EQ(Executable::Compile(graph, Options())->report().kernels.size(), 3u);  // windows read the sigmoid from memory as well
+    ExpectEqualsReference(Gradient(graph), Options(), 1);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
