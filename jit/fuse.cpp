@@ -96,9 +96,9 @@ class Fuser {
     }
   }
 
-  // What is computed of several windows (a pool, a depthwise convolution) is stored where a contraction reads it, whose vectors run over the
-  // ends of rows, and where several nodes read it and there are more taps than this: each reader would have them all written out, in code
-  // that takes clang longer to compile than the value is worth.
+  // What is computed of several windows (a pool, a depthwise convolution, the gradient of a pool) is stored where a contraction or a reduction reads it,
+  // whose vectors run over the ends of rows, and where several nodes read it and there are more taps than this: each reader would have them all
+  // written out, in code that takes clang longer to compile than the value is worth.
   static constexpr int kMostTaps = 16;
 
   void FindManyWindows() {
@@ -108,7 +108,7 @@ class Fuser {
         const NodeId producer = v == kNone ? kNone : Producer(v);
         if (!live_[n] || !IsInlinable(producer)) continue;
         if (Kind(n) == OpKind::kWindow) continue;            // what a window reads is in memory
-        if (Kind(n) == OpKind::kContract && taps[producer] > 1) stored_.insert(Result(producer));
+        if ((Kind(n) == OpKind::kContract || Kind(n) == OpKind::kReduce) && taps[producer] > 1) stored_.insert(Result(producer));
         taps[n] = std::min(taps[n] + taps[producer], kMostTaps + 1);
       }
       if (!IsInlinable(n)) continue;

@@ -81,6 +81,16 @@ TEST(Pools, AreStoredBeforeAProduct) {
   }
 }
 
+// So does a sum over pixels.
+TEST(Pools, AreStoredBeforeAReduction) {
+  Graph graph("pool");
+  const ValueId x = graph.AddInput("x", {DType::kF32, {2, 5, 21, 22}}, true);
+  const ValueId pool = graph.Add1("max_pool2d", {x}, {{"kernel_size", Ints{3}}, {"stride", Ints{2}}, {"padding", Ints{1}}});
+  graph.AddOutput("y", graph.Add1("sum", {pool}, {{"dim", Ints{2, 3}}}));
+  EXPECT_EQ(Executable::Compile(graph, Options())->report().kernels.size(), 2u);
+  ExpectEqualsReference(Gradient(graph), Options(), 1);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Forms, Convolutions,
     testing::Values(Case{"same", {2, 20, 14, 13}, {24, 20, 3, 3}, {{"padding", Ints{1}}}},
