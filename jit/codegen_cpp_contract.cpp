@@ -33,7 +33,7 @@ class ContractGenerator {
         a_(contract_.a, contract_.a_result, 1, plan.args),
         b_(contract_.b, contract_.b_result, 2, plan.args),
         along_rows_(StoresAlongRows(contract_)),
-        by_strips_(!along_rows_ && (EpilogueReadsRows(contract_) || contract_.moments)),
+        by_strips_(!along_rows_ && (EpilogueReadsRows(contract_) || contract_.moments || columns_along_k())),
         packer_(plan, contract_, a_, b_, schedule.nv, Depth(schedule.pack_a), Depth(schedule.pack_b), pairs_, &prelude_, &out_),
         m_(contract_.m),
         n_(contract_.n),
@@ -90,18 +90,22 @@ class ContractGenerator {
   // One A for the whole batch is packed once.
   int64_t ABatch() const { return a_.same_for_batch() ? 1 : contract_.batch; }
   std::string ABatchIndex() const { return a_.same_for_batch() ? "0" : "b"; }
-  int64_t panel() const { return static_cast<int64_t>(schedule_.nv) * lanes_; }
+  // The tile: rows and columns. Where vectors run along k its mr rows are those of A, or, where A is one row, columns of B.
+  bool along_k() const { return schedule_.nv == 0; }
+  bool columns_along_k() const { return along_k() && contract_.m == 1; }
+  int64_t tile_rows() const { return columns_along_k() ? 1 : schedule_.mr; }
+  int64_t panel() const { return columns_along_k() ? schedule_.mr : along_k() ? 1 : static_cast<int64_t>(schedule_.nv) * lanes_; }
   int64_t bytes(int64_t elements) const { return RoundUp(elements * SizeOf(contract_.accumulator), 64); }
   int64_t BlockColumns() const { return std::min(schedule_.nc, columns_); }
   // The columns that the epilogue finishes together, where it takes whole rows of tiles. For moments so few that the L1 cache keeps the operands as well.
   int64_t StripColumns() const {
     if (!contract_.moments || k_parts_ > 1) return BlockColumns();
-    const int64_t panel_bytes = schedule_.mr * panel() * SizeOf(contract_.accumulator), panels = Ceil(BlockColumns(), panel());
+    const int64_t panel_bytes = tile_rows() * panel() * SizeOf(contract_.accumulator), panels = Ceil(BlockColumns(), panel());
     const int64_t strips = Ceil(panels, std::max<int64_t>(kStripBytes / panel_bytes, 1));
     return strips == 1 ? BlockColumns() : Ceil(panels, strips) * panel();
   }
   EpilogueBlocks Blocks() const {
-    const int64_t rows = k_parts_ > 1 ? kCombinedRows : along_rows_ ? schedule_.mc : schedule_.mr;
+    const int64_t rows = k_parts_ > 1 ? kCombinedRows : along_rows_ ? schedule_.mc : tile_rows();
     return {c_row_, std::gcd(rows, m_), std::min(rows, m_), n_ % lanes_ == 0, rows};
   }
   ContractMoments::Parts MomentsParts() const {              // of results along n: StoresAlongRows has none
@@ -128,7 +132,7 @@ class ContractGenerator {
     scratch_a_ = place(schedule_.pack_a == Pack::kTask ? packer_.PackedRows(std::min(schedule_.mc, RoundUp(m_, lanes_))) : 0);
     scratch_b_ = place(schedule_.pack_b == Pack::kTask ? packer_.PackedColumns(BlockColumns()) : 0);
     scratch_c_ = place(where_c_ == C::kBlock   ? std::min(schedule_.mc, m_) * c_row_ + panel()
-                       : where_c_ == C::kStrip ? schedule_.mr * c_row_
+                       : where_c_ == C::kStrip ? tile_rows() * c_row_
                        : where_c_ == C::kPartial ? kCombinedRows * c_row_
                                                  : 0);
     scratch_sums_ = place(packer_.SumElements(schedule_.pack_a == Pack::kTask ? schedule_.mc : PackRows()));
@@ -189,6 +193,14 @@ class ContractGenerator {
     kernel.dtype = pairs_ ? DType::kBF16 : contract_.accumulator;
     kernel.mr = row_tail ? static_cast<int>(m_ % schedule_.mr) : schedule_.mr;
     const int64_t rest = n_ % panel();
+    if (along_k()) {
+      const ContractOperand& matrix = columns_along_k() ? b_ : a_;
+      if (column_tail) kernel.mr = static_cast<int>(rest);
+      kernel.nv = 0;
+      kernel.a_row = matrix.stride(columns_along_k() ? 2 : 1) / (pairs_ ? 2 : 1);
+      kernel.c_row = columns_along_k() ? 1 : c_row_;
+      return kernel;
+    }
     kernel.nv = column_tail ? static_cast<int>(Ceil(rest, lanes_)) : schedule_.nv;
     if (schedule_.pack_a == Pack::kNone) {
       kernel.a_row = pairs_ ? a_.stride(1) / 2 : a_.stride(1), kernel.a_step = a_.stride(2);
@@ -256,9 +268,9 @@ class ContractGenerator {
     source->phases.push_back({"tiles", tasks});
   }
 
-  bool row_tails() const { return m_ % schedule_.mr != 0; }
+  bool row_tails() const { return m_ % tile_rows() != 0; }
   bool column_tails() const { return n_ % panel() != 0; }
-  bool whole_rows() const { return m_ >= schedule_.mr; }
+  bool whole_rows() const { return m_ >= tile_rows(); }
   bool whole_columns() const { return n_ >= panel(); }
   bool HasTile(bool row_tail, bool column_tail) const {
     return (row_tail ? row_tails() : whole_rows()) && (column_tail ? column_tails() : whole_columns());
@@ -267,7 +279,7 @@ class ContractGenerator {
   // Nothing happens between its tiles, and a call, of about ten nanoseconds, is nothing beside them.
   bool IsPlainBlock() const {
     const bool plain = where_c_ == C::kPartial || where_c_ == C::kOutput || along_rows_;
-    return plain && std::min(schedule_.mc, m_) * BlockColumns() * std::min(kc_, k_) >= kPlainBlock;
+    return plain && !along_k() && std::min(schedule_.mc, m_) * BlockColumns() * std::min(kc_, k_) >= kPlainBlock;
   }
 
   // Rows [m0, m1) and columns [n0, n1) over [k0, k1).
@@ -292,8 +304,8 @@ class ContractGenerator {
   }
 
   void WriteTileLoops(bool fetches_c) {
-    out_.Open("for (long m = m0; m < m1; m += {})", schedule_.mr);
-    out_.Line("const long rows = {};", row_tails() ? fmt::format("m + {0} < m1 ? {0} : m1 - m", schedule_.mr) : std::to_string(schedule_.mr));
+    out_.Open("for (long m = m0; m < m1; m += {})", tile_rows());
+    out_.Line("const long rows = {};", row_tails() ? fmt::format("m + {0} < m1 ? {0} : m1 - m", tile_rows()) : std::to_string(tile_rows()));
     out_.Line("const {}* a = {};", packed_, APointer());
     const bool strips = StripColumns() < BlockColumns();
     if (strips) {
@@ -323,7 +335,7 @@ class ContractGenerator {
   // Rows of A that lie along k: each tile asks for its share of the next rows, so many steps. Hardware does better on longer ones.
   int64_t FetchShare() const {
     const Microkernel kernel = TileKernel(false, false);
-    if (kernel.a_step != 1 || kernel.a_row == 0 || kc_ < kFetchSteps || Steps(kc_) * SizeOf(contract_.accumulator) > 1024) return 0;
+    if (along_k() || kernel.a_step != 1 || kernel.a_row == 0 || kc_ < kFetchSteps || Steps(kc_) * SizeOf(contract_.accumulator) > 1024) return 0;
     return RoundUp(Ceil(Steps(kc_), Ceil(BlockColumns(), panel())), 64 / SizeOf(contract_.accumulator));
   }
 
@@ -377,7 +389,10 @@ class ContractGenerator {
 
   std::string BPointer() const {
     switch (schedule_.pack_b) {
-      case Pack::kNone: return fmt::format("{} + k0 * {} + n", b_.Base("b"), b_.stride(1));
+      case Pack::kNone: {
+        const std::string at = fmt::format("{} + k0 * {} + n{}", b_.Base("b"), b_.stride(1), along_k() ? fmt::format(" * {}", b_.stride(2)) : "");
+        return pairs_ ? fmt::format("(const int*)({})", at) : at;
+      }
       case Pack::kPhase:
         return fmt::format("({}*)args[{}] + b * {} + {} + {} * {}", packed_, packed_b_, packer_.PackedColumns(n_), packer_.PanelOffset("n"),
                            StepsText("k0"), packer_.b_step());
@@ -409,7 +424,7 @@ class ContractGenerator {
 
   void WriteTileCall() {
     auto call = [&](bool row_tail, bool column_tail) {
-      return fmt::format("{}(a, bp, c, {}, {});", TileKernel(row_tail, column_tail).name, StepsOfTile(), FirstOfTile());
+      return fmt::format("{}({}, c, {}, {});", TileKernel(row_tail, column_tail).name, columns_along_k() ? "bp, a" : "a, bp", StepsOfTile(), FirstOfTile());
     };
     auto columns = [&](bool row_tail) {
       if (!column_tails()) return call(row_tail, false);
@@ -418,7 +433,7 @@ class ContractGenerator {
     };
     if (!row_tails()) return out_.Line("{}", columns(false));
     if (!whole_rows()) return out_.Line("{}", columns(true));
-    out_.Open("if (rows == {})", schedule_.mr);
+    out_.Open("if (rows == {})", tile_rows());
     out_.Line("{}", columns(false));
     out_.Close(" else {");
     out_.Line("  {}", columns(true));

@@ -31,6 +31,13 @@ struct Facts {
         halves(a.halves() && b.halves() && contract.k > 1),
         b_in_place(b.in_place() && (contract.n == 1 || b.stride(2) == 1)) {}
 
+  // One operand is a vector, and vectors along k read the other where it lies.
+  bool along_k(bool pairs) const {
+    const bool b_along = (pairs ? b.pairs_in_place() : b.in_place()) && b.stride(1) == 1, a_along = a_in_place(pairs) && a.stride(2) == 1;
+    return contract.k > 1 && b_along && (contract.m == 1 ? a_along || !a.panels() : contract.n == 1 && a_along);
+  }
+  int64_t panel(const ContractSchedule& s) const { return s.nv > 0 ? s.nv * lanes : contract.m == 1 ? s.mr : 1; }  // columns of a tile
+
   bool a_in_place(bool pairs) const { return (pairs ? a.pairs_in_place() : a.in_place()) && !a.has_stores() && !a.has_statistics(); }
   // Blocks of k lie within runs.
   bool a_in_runs(const ContractSchedule& s) const {
@@ -62,7 +69,7 @@ double StepCycles(const Facts& facts, int64_t mr, int64_t nv) {
 }
 
 // A few register tiles by the cycles they take, the best first, those far from it left out.
-std::vector<std::pair<int, int>> Tiles(const Facts& facts, const CpuTarget& cpu) {
+std::vector<std::pair<int, int>> Tiles(const Facts& facts, const CpuTarget& cpu, bool pairs) {
   const std::vector<std::pair<int, int>> all = cpu.isa == Isa::kAvx512
       ? std::vector<std::pair<int, int>>{{8, 3}, {6, 4}, {12, 2}, {9, 3}, {14, 2}, {8, 2}, {4, 4}, {8, 1}}
       : std::vector<std::pair<int, int>>{{4, 2}, {6, 2}, {4, 3}, {2, 4}, {8, 1}};
@@ -76,6 +83,7 @@ std::vector<std::pair<int, int>> Tiles(const Facts& facts, const CpuTarget& cpu)
   }
   std::stable_sort(found.begin(), found.end(), [](const auto& x, const auto& y) { return x.first < y.first; });
   std::vector<std::pair<int, int>> tiles;
+  if (facts.along_k(pairs)) tiles.emplace_back(static_cast<int>(std::clamp<int64_t>(std::max(facts.contract.m, facts.contract.n), 1, 8)), 0);
   // Few rows are bound by memory: wide tiles read long pieces of B's rows.
   const int64_t m = facts.contract.m;
   if (m > 0 && m < 8 && facts.b_in_place && !facts.a.panels()) {
@@ -151,6 +159,19 @@ ContractSchedule WindowsOfB(const Facts& facts, const CpuTarget& cpu, ContractSc
   return s;
 }
 
+// A vector by a matrix where it lies, all of k at once. Bound by memory: tasks are large enough to read on and on, as many as the cores need to end together.
+ContractSchedule AlongK(const Facts& facts, ContractSchedule s) {
+  const ContractPlan& c = facts.contract;
+  s.kc = RoundUp(c.k, facts.lanes);
+  s.pack_a = facts.a_in_place(s.pairs) && facts.a.stride(2) == 1 ? Pack::kNone : Pack::kPhase;
+  s.pack_b = Pack::kNone;
+  s.maker = ContractSchedule::Maker::kCpp;
+  const auto block = [&](int64_t size) { return RoundUp(Ceil(size, kTasks), std::lcm(s.mr, facts.lanes)); };
+  s.mc = c.m == 1 ? s.mr : block(c.m);
+  s.nc = c.m == 1 ? block(c.n) : 1;
+  return s;
+}
+
 // The longest block of k, of those short enough to be asked for ahead (ContractGenerator::WriteFetchA), of which each run of A has whole ones. 0: none
 // that is worth while.
 int64_t BlockOfRuns(const Facts& facts, bool pairs) {
@@ -199,17 +220,20 @@ ContractSchedule WindowsOfA(const Facts& facts, const CpuTarget& cpu, ContractSc
 
 std::string ValidateContract(const ContractSchedule& s, const KernelPlan& plan, const CpuTarget& cpu) {
   const Facts facts(plan, cpu);
-  if (s.mr < 1 || s.nv < 1 || TileRegisters(s.mr, s.nv) > cpu.vector_registers()) return "the register tile needs too many registers";
-  const int64_t panel = s.nv * facts.lanes;
+  if (s.mr < 1 || s.nv < 0 || TileRegisters(s.mr, s.nv) > cpu.vector_registers()) return "the register tile needs too many registers";
+  const int64_t panel = facts.panel(s);
   if (s.mc < 1 || s.nc < 1 || s.kc < 1 || s.k_split < 1 || s.unroll < 1 || s.unroll > 16) return "a block is empty";
   if (s.nc % panel != 0) return "nc is no multiple of the tile's columns";
   if (s.kc % facts.lanes != 0) return "kc is no multiple of the vector";
   if (s.mc % s.mr != 0 && s.mc < facts.contract.m) return "mc is no multiple of the tile's rows";
   if (s.k_split > std::max<int64_t>(1, facts.contract.k / facts.lanes)) return "k_split leaves empty parts";
   if (s.pairs && !facts.halves) return "only bf16 operands are taken in pairs of k";
-  if (s.pairs && s.pack_b == Pack::kNone) return "pairs of k along the rows of B have to be packed";
+  const bool along_k = s.nv == 0;
+  if (along_k && (!facts.along_k(s.pairs) || s.pack_a == Pack::kTask || s.pack_b != Pack::kNone)) return "vectors along k read a matrix where it lies, and a vector";
+  if (along_k && s.pack_a == Pack::kPhase && facts.contract.m != 1) return "vectors along k read a matrix where it lies";
+  if (s.pairs && !along_k && s.pack_b == Pack::kNone) return "pairs of k along the rows of B have to be packed";
   if (s.pack_a == Pack::kNone && !facts.a_in_place(s.pairs) && !facts.a_in_runs(s)) return "A has a prologue or an access map that only packing can carry";
-  if (s.pack_b == Pack::kNone && !facts.b_in_place) return "B has a prologue or an access map that only packing can carry";
+  if (s.pack_b == Pack::kNone && !along_k && !facts.b_in_place) return "B has a prologue or an access map that only packing can carry";
   if (s.pack_a != Pack::kNone && facts.a.panels() && facts.lanes % s.mr != 0) return "the tile's rows straddle panels of A";
   if (s.pack_a == Pack::kTask && s.mc % facts.lanes != 0) return "mc is no multiple of the vector";
   if (s.pack_a == Pack::kTask && s.k_split != 1 && facts.a.has_stores()) return "tasks that split k would repeat A's side outputs";
@@ -234,13 +258,14 @@ ContractSchedule Complete(const Facts& facts, const CpuTarget& cpu, const Settle
   std::tie(s.mr, s.nv) = settled.tile;
   s.pairs = settled.pairs;
   const int64_t step = facts.step_bytes(s.pairs), deep = s.pairs ? 2 : 1;
-  const int64_t panel = s.nv * facts.lanes, panels = Ceil(std::max<int64_t>(facts.contract.n, 1), panel);
+  const int64_t panel = facts.panel(s), panels = Ceil(std::max<int64_t>(facts.contract.n, 1), panel);
   // A long k is cut short where packed panels of A and the rows of C that they add to fit the cache together.
   const bool short_parts = facts.a.panels() && k > 512 * deep && kMostRows * panels * panel * facts.element <= cpu.l2_bytes * 3 / 10;
   // A small cache holds as many rows and fewer steps of them.
   const int64_t longest = facts.a.panels() && cpu.l2_bytes < 4 * kPanelBytes ? 512 : 1024;
   s.kc = RoundUp(std::min(k, settled.kc.value_or(deep * (short_parts ? 256 : longest))), facts.lanes);
   s.unroll = 4;
+  if (s.nv == 0) return AlongK(facts, s);
   if (facts.b.windows()) return WindowsOfB(facts, cpu, s);
   if (settled.pack_a.value_or(Pack::kNone) == Pack::kNone) {
     if (const auto runs = RunsOfA(facts, cpu, s)) return *runs;
@@ -261,7 +286,8 @@ bool PairsPay(const Facts& facts, const CpuTarget& cpu) { return facts.halves &&
 
 ContractSchedule DefaultContract(const KernelPlan& plan, const CpuTarget& cpu) {
   const Facts facts(plan, cpu);
-  return Complete(facts, cpu, {.tile = Tiles(facts, cpu)[0], .pairs = PairsPay(facts, cpu)});
+  const bool pairs = PairsPay(facts, cpu);
+  return Complete(facts, cpu, {.tile = Tiles(facts, cpu, pairs)[0], .pairs = pairs});
 }
 
 // The default for each good tile, each packing and each depth; then small changes of each of those.
@@ -272,7 +298,7 @@ std::vector<ContractSchedule> ContractSpace(const KernelPlan& plan, const CpuTar
     if (ValidateContract(s, plan, cpu).empty() && std::find(space.begin(), space.end(), s) == space.end()) space.push_back(s);
   };
   const bool pairs = PairsPay(facts, cpu);
-  const std::vector<std::pair<int, int>> tiles = Tiles(facts, cpu);
+  const std::vector<std::pair<int, int>> tiles = Tiles(facts, cpu, pairs);
   for (const auto& tile : tiles) add(Complete(facts, cpu, {.tile = tile, .pairs = pairs}));
   for (Pack pack : {Pack::kNone, Pack::kPhase, Pack::kTask}) {
     add(Complete(facts, cpu, {.tile = tiles[0], .pack_b = pack, .pairs = pairs}));
@@ -291,7 +317,7 @@ std::vector<ContractSchedule> ContractSpace(const KernelPlan& plan, const CpuTar
     s.maker = s.maker == ContractSchedule::Maker::kCpp ? ContractSchedule::Maker::kAsmjit : ContractSchedule::Maker::kCpp;
   });
   vary([&](ContractSchedule& s) { s.nc *= 2; });
-  vary([&](ContractSchedule& s) { s.nc = std::max<int64_t>(s.nc / 2 / (s.nv * facts.lanes), 1) * s.nv * facts.lanes; });
+  vary([&](ContractSchedule& s) { s.nc = std::max<int64_t>(s.nc / 2 / facts.panel(s), 1) * facts.panel(s); });
   vary([&](ContractSchedule& s) { s.mc *= 2; });
   vary([&](ContractSchedule& s) { s.mc = std::max<int64_t>(s.mc / 2 / (s.mr * facts.lanes), 1) * s.mr * facts.lanes; });
   vary([](ContractSchedule& s) { s.unroll = 8; });

@@ -114,7 +114,7 @@ class Emitter {
 
 bool WriteMicrokernelAsmjit(const Microkernel& kernel, Prelude* prelude, SourceWriter* out) {
   const Isa isa = prelude->isa();
-  if (kernel.dtype == DType::kBF16 && !prelude->bf16_instructions()) return false;
+  if (kernel.nv == 0 || (kernel.dtype == DType::kBF16 && !prelude->bf16_instructions())) return false;
   const int64_t reach = SizeOf(kernel.accumulator()) * std::max({kernel.a_row * kernel.mr + kernel.a_step * kernel.unroll, kernel.b_step * kernel.unroll + 64,
                                                          std::abs(kernel.c_row) * kernel.mr});
   if ((kernel.b_tail > 0 && isa != Isa::kAvx512) || reach > INT32_MAX) return false;

@@ -1,6 +1,40 @@
 #include "jit/microkernel.h"
 
 namespace athanor {
+namespace {
+
+void WriteAlongK(const Microkernel& kernel, Prelude* prelude, SourceWriter* out) {
+  const bool pairs = kernel.dtype == DType::kBF16;
+  const DType loaded = pairs ? DType::kI32 : kernel.dtype, dtype = kernel.accumulator();
+  for (const char* helper : {"load", "tail"}) prelude->Use(helper, loaded);
+  prelude->Use("sum", dtype);
+  if (pairs) prelude->Use("dot");
+  out->Comment(fmt::format("{} rows by one column, in vectors along k", kernel.mr));
+  out->Open("static __attribute__((noinline)) void {}(const {}* a, const {}* b, {}* c, long k, long first)", kernel.name, kernel.element(), kernel.element(),
+            ScalarType(dtype));
+  for (int i = 0; i < kernel.mr; ++i) out->Line("{} c{} = {{}};", VectorType(dtype), i);
+  const auto step = [&](const char* load, const char* count) {
+    out->Line("const {} x = {}(b + p{});", VectorType(loaded), load, count);
+    for (int i = 0; i < kernel.mr; ++i) {
+      out->Line(fmt::runtime(pairs ? "c{0} = dot(c{0}, {1}(a + p + {2}{3}), x);" : "c{0} += {1}(a + p + {2}{3}) * x;"), i, load, i * kernel.a_row, count);
+    }
+  };
+  out->Line("long p = 0;");
+  out->Open("for (; p + {0} <= k; p += {0})", prelude->lanes());
+  step("load", "");
+  out->Close();
+  out->Open("if (p < k)");
+  step("load_tail", ", k - p");
+  out->Close();
+  for (int i = 0; i < kernel.mr; ++i) {
+    out->Line("const {} s{} = sum(c{});", ScalarType(dtype), i, i);
+    out->Line("c[{0}] = first ? s{1} : c[{0}] + s{1};", i * kernel.c_row, i);
+  }
+  out->Close();
+  out->Blank();
+}
+
+}  // namespace
 
 void WriteMicrokernel(const Microkernel& kernel, bool asmjit, Prelude* prelude, SourceWriter* out) {
   if (asmjit && WriteMicrokernelAsmjit(kernel, prelude, out)) return;
@@ -8,6 +42,7 @@ void WriteMicrokernel(const Microkernel& kernel, bool asmjit, Prelude* prelude, 
 }
 
 void WriteMicrokernelCpp(const Microkernel& kernel, Prelude* prelude, SourceWriter* out) {
+  if (kernel.nv == 0) return WriteAlongK(kernel, prelude, out);
   const bool pairs = kernel.dtype == DType::kBF16;
   const DType loaded = pairs ? DType::kI32 : kernel.dtype;
   const std::string_view scalar = ScalarType(kernel.accumulator()), vector = VectorType(kernel.accumulator());

@@ -30,7 +30,8 @@ struct ContractSchedule {
     kTask,   // copied block by block by the task that uses it
   };
   int mr = 8;                                                // rows of the register tile
-  int nv = 3;                                                // vectors of columns of the register tile
+  // Vectors of columns of the register tile. 0: one operand is a vector, vectors run along k, and `mr` rows (m = 1: columns) are multiplied by it at once.
+  int nv = 3;
   int64_t mc = 128, nc = 192, kc = 512;                      // blocks: mc rows a task, nc columns at a time, kc steps at a time
   Pack pack_a = Pack::kNone, pack_b = Pack::kPhase;
   int64_t k_split = 1;                                       // parallel partial sums over k, combined in order

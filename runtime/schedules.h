@@ -15,7 +15,7 @@
 namespace athanor {
 
 // The field "space" of that key: changes whenever old schedules stop being comparable (new fields, other meanings).
-inline constexpr std::string_view kScheduleSpace = "8";
+inline constexpr std::string_view kScheduleSpace = "9";
 // The key under which the best schedule of a plan is remembered: its structure, the target and the number of threads it was tuned for.
 CacheKey ScheduleKey(const KernelPlan& plan, const CpuTarget& cpu, int threads);
 CacheKey ScheduleKey(std::string_view structure_digest, const CpuTarget& cpu, int threads);

@@ -124,7 +124,7 @@ std::vector<ContractSchedule> SomeSchedules(const KernelPlan& plan, const CpuTar
   for (size_t i = 0; i < space.size(); i += 1 + space.size() / 4) some.push_back(space[i]);
   ContractSchedule small = space[0];
   const int64_t lanes = cpu.vector_bytes() / 4;
-  small.kc = 2 * lanes, small.nc = small.nv * lanes, small.mc = small.mr * lanes;
+  small.kc = 2 * lanes, small.nc = small.nv > 0 ? small.nv * lanes : small.nc > 1 ? small.mr : 1, small.mc = small.mr * lanes;
   some.push_back(small);
   small.k_split = 3;
   some.push_back(small);
@@ -165,6 +165,12 @@ constexpr Product kProducts[] = {
     {.batch = 3, .m = 20, .n = 33, .k = 600, .a_across = true, .residual = true},
     {.m = 1, .n = 100, .k = 90, .b_along_k = true},
     {.m = 70, .n = 1, .k = 40},
+    {.batch = 3, .m = 1, .n = 37, .k = 257, .b_along_k = true, .residual = true},
+    {.m = 1, .n = 52, .k = 90, .b_along_k = true, .prologue = true},
+    {.m = 1, .n = 5, .k = 1100, .a_across = true, .b_along_k = true},
+    {.batch = 2, .m = 83, .n = 1, .k = 300, .residual = true},
+    {.m = 1, .n = 1, .k = 300},
+    {.m = 1, .n = 40, .k = 33, .b_along_k = true, .moments = true},
     {.batch = 2, .m = 40, .n = 64, .k = 48, .prologue = true, .residual = true},
     {.m = 37, .n = 70, .k = 65, .dtype = DType::kBF16},
     {.batch = 2, .m = 50, .n = 97, .k = 130, .b_along_k = true, .residual = true, .dtype = DType::kBF16},
@@ -173,6 +179,8 @@ constexpr Product kProducts[] = {
     {.m = 130, .n = 49, .k = 701, .a_across = true, .prologue = true, .sums = true, .dtype = DType::kBF16},
     {.batch = 3, .m = 20, .n = 33, .k = 600, .a_across = true, .residual = true, .dtype = DType::kBF16},
     {.m = 1, .n = 100, .k = 91, .b_along_k = true, .dtype = DType::kBF16},
+    {.batch = 2, .m = 1, .n = 35, .k = 270, .b_along_k = true, .residual = true, .dtype = DType::kBF16},
+    {.m = 83, .n = 1, .k = 130, .dtype = DType::kBF16},
     {.m = 9, .n = 33, .k = 1, .dtype = DType::kBF16},
     {.m = 37, .n = 70, .k = 640, .b_along_k = true, .run = 64},
     {.batch = 2, .m = 70, .n = 33, .k = 1792, .residual = true, .run = 448},
@@ -185,7 +193,26 @@ constexpr Product kProducts[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Shapes, ContractOf, ::testing::ValuesIn(kProducts));
 
-// Every bf16 product has candidates in pairs, and no other.
+// A product with a vector is bound by reading the matrix: it is used where it lies, in vectors along k.
+TEST(ContractDefault, AVectorTimesAMatrixIsTakenAlongK) {
+  for (const Product& p : {Product{.m = 1, .n = 100, .k = 90, .b_along_k = true}, Product{.m = 100, .n = 1, .k = 90},
+                           Product{.m = 1, .n = 100, .k = 90, .b_along_k = true, .residual = true, .dtype = DType::kBF16}}) {
+    const KernelPlan plan = ContractBuilder(p).Plan();
+    for (const CpuTarget& cpu : Targets()) {
+      if (p.dtype == DType::kBF16 && !cpu.Has("avx512bf16")) continue;  // converted before it is multiplied
+      const ContractSchedule s = std::get<ContractSchedule>(DefaultSchedule(plan, cpu));
+      EXPECT_EQ(s.nv, 0) << ToString(s);
+      EXPECT_EQ(s.pack_a, ContractSchedule::Pack::kNone);
+      EXPECT_EQ(s.pack_b, ContractSchedule::Pack::kNone);
+    }
+  }
+  const KernelPlan matrices = ContractBuilder({.m = 2, .n = 100, .k = 90, .b_along_k = true}).Plan();
+  ContractSchedule s = std::get<ContractSchedule>(DefaultSchedule(matrices, Targets()[0]));
+  EXPECT_GT(s.nv, 0);
+  s.nv = 0;
+  EXPECT_NE(Validate(s, matrices, Targets()[0]), "");
+}
+
 TEST(ContractDefault, RunsOfAAreUsedWhereTheyLie) {
   const ContractBuilder builder({.m = 256, .n = 64, .k = 8 * 3136, .b_along_k = true, .run = 3136});
   const KernelPlan plan = builder.Plan();
@@ -212,6 +239,7 @@ TEST(ContractDefault, ManyUnevenPartsOfRunsAreNotTaken) {
   }
 }
 
+// Every bf16 product has candidates in pairs, and no other.
 TEST(ContractSpace, PairsOfBf16) {
   for (DType dtype : {DType::kF32, DType::kBF16}) {
     const KernelPlan plan = ContractBuilder({.m = 64, .n = 64, .k = 64, .b_along_k = true, .dtype = dtype}).Plan();

@@ -112,6 +112,12 @@ TEST(Golden, Product) {
     {"name": "w", "dtype": "f32", "shape": [64, 128]}], "nodes": [{"op": "matmul", "inputs": ["x", "w"], "outputs": ["y"]}], "outputs": ["y"]})");
 }
 
+TEST(Golden, VectorByMatrix) {
+  CheckFragment("vector_by_matrix", R"({"format": "athanor.fragment/1", "name": "vector", "inputs": [{"name": "x", "dtype": "f32", "shape": [1, 100]},
+    {"name": "w", "dtype": "f32", "shape": [70, 100]}], "nodes": [{"op": "linear", "inputs": ["x", "w"], "outputs": ["f"]},
+    {"op": "relu", "inputs": ["f"], "outputs": ["y"]}], "outputs": ["y"]})");
+}
+
 TEST(Golden, ConvolutionByMinimalFiltering) {
   CheckFragment("convolution_winograd", R"({"format": "athanor.fragment/1", "name": "convolution", "inputs": [{"name": "x", "dtype": "f32", "shape": [1, 32, 32, 32]},
     {"name": "w", "dtype": "f32", "shape": [32, 32, 3, 3]}], "nodes": [{"op": "conv2d", "inputs": ["x", "w"], "attrs": {"stride": [1, 1], "padding": [1, 1]},
