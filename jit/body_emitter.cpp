@@ -1,6 +1,7 @@
 #include "jit/body_emitter.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "ops/error.h"
@@ -287,6 +288,9 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
   if (access.kind == Access::Kind::kScalar) {
     return {Define(id, expr.dtype, false, Convert(LoadScalar(access.pointer, memory), memory, expr.dtype, false)), false};
   }
+  if (const std::string zipped = access.kind == Access::Kind::kLanes ? ZippedText(operand, memory) : ""; !zipped.empty()) {
+    return {Define(id, expr.dtype, true, Convert(zipped, memory, expr.dtype, true)), true};
+  }
   if (access.kind == Access::Kind::kLanes) {
     const std::string name = NewName(id), lanes = DeclareLanes(name, memory, state_.live.empty() ? "" : " = {}");
     out_->Line("for (long l = 0; l < {}; ++l) {}[l] = {}{};", Lanes(), lanes, memory == DType::kBool ? "-" : "", LoadScalar(access.pointer, memory));
@@ -306,6 +310,34 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
                            : tail  ? fmt::format("load{}_tail({}, {})", suffix, access.pointer, state_.live)
                                    : fmt::format("load{}({})", suffix, access.pointer);
   return {Define(id, expr.dtype, true, Convert(text, memory, expr.dtype, true)), true};
+}
+
+std::string BodyEmitter::ZippedText(const Operand& operand, DType memory) {
+  const int dim = state_.vector_dim, lanes = prelude_->lanes();
+  const Digits digits = Coalesce(operand.map.dim(dim));
+  if (memory == DType::kBool || !state_.live.empty() || operand.row >= 0 || !operand.pieces.empty()) return "";
+  if (digits.size() < 2 || digits[0].extent != 2 || digits[1].stride != 1) return "";
+  const int64_t row = digits.size() == 2 ? lanes : 2 * digits[1].extent;
+  const int64_t piece = std::gcd(std::gcd<int64_t>(row, lanes), state_.multiple);
+  if (piece < 4 || lanes / piece > 4) return "";
+  std::vector<Digits> dims = operand.map.dims();
+  dims[dim] = digits;
+  dims[dim][0].stride = 0;
+  Operand first;                                             // of the two places
+  first.arg = operand.arg, first.map = Layout(operand.map.offset(), std::move(dims));
+  const std::string index = state_.index[dim];
+  std::string pointers;
+  for (int64_t at = 0; at < lanes; at += piece) {
+    if (at > 0) state_.index[dim] = fmt::format("({} + {})", index, at);
+    pointers += Pointer(first) + ", ";
+  }
+  state_.index[dim] = index;
+  const bool half = IsHalf(memory);
+  prelude_->Use(half ? "zipped.u16" : fmt::format("zipped.{}", Name(memory)));
+  const std::string text = fmt::format("load_zipped({}{})", pointers, digits[0].stride);
+  if (!half) return text;
+  prelude_->Use(Name(memory));
+  return fmt::format("{}_value({})", Name(memory), text);
 }
 
 std::string BodyEmitter::Coordinate(const Layout& coordinate, bool lane) {

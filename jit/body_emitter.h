@@ -85,6 +85,8 @@ class BodyEmitter {
   // What is to be written to `memory` for lane `l` of `vector`.
   std::string StoreLanes(const std::string& name, const std::string& vector, DType memory);
   Value Load(const Expr& expr, int id);
+  // The load of a whole vector whose elements lie in two places in turns, as the gradients of a convolution of stride 2 do. Empty where it is none.
+  std::string ZippedText(const Operand& operand, DType memory);
   Value BoundedLoad(const Expr& expr, int id, const Access& access);
   std::string Coordinate(const Layout& coordinate, bool lane);  // of lane 0, or of lane `l`
   Value Apply(const Expr& expr, int id);

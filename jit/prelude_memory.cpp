@@ -151,6 +151,31 @@ std::string WindowText(const ElementType& type, Isa isa, int lanes) {
   return Substitute(text, names);
 }
 
+// A vector of elements that lie in two places in turns, `step` elements apart: it is made of one, two or four pieces, each of which begins at an address of
+// its own and takes as many from both places.
+std::string ZippedText(const ElementType& type, int lanes) {
+  std::string text;
+  for (int pieces = 1; pieces <= 4 && 4 * pieces <= lanes; pieces *= 2) {
+    const int half = lanes / pieces / 2;
+    const std::string place = fmt::format("{}_zipped_{}", type.tag, half);
+    std::vector<std::string> parts, parameters;
+    for (int i = 0; i < pieces; ++i) {
+      parameters.push_back(fmt::format("const {}* p{}", type.scalar, i));
+      parts.push_back(fmt::format("__builtin_shufflevector(*(const {0}*)p{1}, *(const {0}*)(p{1} + step), {2})", place, i,
+                                  LaneList(2 * half, [&](int l) { return std::to_string(l / 2 + l % 2 * half); })));
+    }
+    for (int width = 2 * half; parts.size() > 1; width *= 2) {
+      for (size_t i = 0; i < parts.size() / 2; ++i) {
+        parts[i] = fmt::format("__builtin_shufflevector({}, {}, {})", parts[2 * i], parts[2 * i + 1], LaneList(2 * width, [](int l) { return std::to_string(l); }));
+      }
+      parts.resize(parts.size() / 2);
+    }
+    text += fmt::format("typedef {} {} __attribute__((vector_size({}), aligned({}), may_alias));\n", type.scalar, place, half * type.bytes, type.bytes);
+    text += fmt::format("INLINE $V load_zipped({}, long step) {{\n  return {};\n}}\n", fmt::join(parameters, ", "), parts[0]);
+  }
+  return text;
+}
+
 void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
   units->push_back({"bounds", {}, "INLINE long larger(long a, long b) { return a > b ? a : b; }\n"
                                  "INLINE long smaller(long a, long b) { return a < b ? a : b; }\n"});
@@ -187,6 +212,7 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
                     "  return fill;\n"
                     "}}\n",
                     whole, LaneList(lanes, [](int i) { return std::to_string(2 * i); })));
+    add("zipped", {}, ZippedText(type, lanes));
     add("strided", {},
         "INLINE $V load_strided(const $T* p, long stride, long n) {\n"
         "  $V v{};\n"

@@ -35,6 +35,19 @@ TEST_P(ReduceOfShape, AlongTheOtherDimensionOfMemory) { CheckAll(TurnedPlan(rows
 INSTANTIATE_TEST_SUITE_P(Shapes, ReduceOfShape,
                          ::testing::Combine(::testing::ValuesIn(kReduceShapes), ::testing::Values(DType::kF32, DType::kF64)));
 
+// A vector lies in one piece, in two, in four, or in more; the last one of a row may be a part.
+TEST(CodegenCppReduce, PixelsInPhases) {
+  for (const auto& [height, width] : {std::pair(4, 16), std::pair(8, 28), std::pair(4, 14), std::pair(3, 10), std::pair(5, 7), std::pair(1, 40)}) {
+    for (DType dtype : {DType::kF32, DType::kF64, DType::kBF16}) CheckAll(PhasesPlan(3, height, width, dtype), dtype == DType::kF64 ? 1e-12 : 2e-5);
+  }
+  for (const CpuTarget& cpu : Targets()) {                   // one piece, two
+    for (int64_t width : {16, 28}) {
+      const KernelPlan plan = PhasesPlan(3, 4, width, DType::kF32).Plan(Skeleton::kReduce);
+      EXPECT_NE(GenerateCpp(plan, LoopSchedule{}, cpu).text.find("= load_zipped("), std::string::npos);
+    }
+  }
+}
+
 TEST(CodegenCppReduce, CrossEntropyWithTargets) {
   for (int64_t classes : {10, 130}) CheckAll(CrossEntropyPlan(21, classes), 1e-5);
 }

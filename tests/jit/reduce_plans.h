@@ -64,6 +64,20 @@ inline PlanBuilder TurnedPlan(int64_t rows, int64_t cols, DType dtype) {  // row
   return b;
 }
 
+// Statistics of images in four parts, the pixels of even and odd rows and columns, as the gradient of a convolution of stride 2 leaves them: of `channels`
+// images of 2 height x 2 width.
+inline PlanBuilder PhasesPlan(int64_t channels, int64_t height, int64_t width, DType dtype) {
+  const int64_t part = channels * height * width;
+  PlanBuilder b({channels, 4 * height * width});
+  const Layout phases(0, {{{channels, height * width}}, {{2, part}, {width, 1}, {2, 2 * part}, {height, width}}});
+  const DType computed = dtype == DType::kBF16 ? DType::kF32 : dtype;
+  const int x = b.Cast(b.Load(dtype, phases), computed);
+  const int mean = b.Do(Fn::kMul, b.Reduce(Fn::kAdd, x, 2), b.Constant(0.25 / static_cast<double>(height * width), computed));
+  b.Store(mean, PerRow(b));
+  b.Store(b.Do(Fn::kSub, x, mean), b.Contiguous());
+  return b;
+}
+
 inline PlanBuilder CrossEntropyPlan(int64_t rows, int64_t classes) {
   PlanBuilder b({rows, classes});
   const int x = b.Load(DType::kF32, b.Contiguous());
