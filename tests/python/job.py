@@ -1,6 +1,7 @@
 """A training job of one or several processes, for test_jobs.py. usage: job.py [--world N] [--rank R --port P] [--save] --out FILE
 Trains with the batch split among the ranks; rank 0 writes losses and weights. `--save` has PyTorch keep what it compiled (TORCH_CACHING_PRECOMPILE)."""
 import argparse
+import os
 import sys
 
 import torch
@@ -52,6 +53,8 @@ def main():
                     "translated": "athanor.torch.compiler" in sys.modules}, arguments.out)
     if arguments.world > 1:
         dist.destroy_process_group()
+        sys.stdout.flush()
+        os._exit(0)                                          # a thread of gloo's may still drop a tensor, which aborts an interpreter that is ending
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 import contextlib
 import copy
 import json
+import os
+import pickle
+import threading
 import unittest
 
 import torch
@@ -12,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 import athanor
 from athanor.torch.compiled_graph import recorders
 from athanor.torch.compiler import compile_graph
+from athanor.torch.pending import Pending
 from testing import Reports, assert_trains_like_eager, error
 
 
@@ -341,6 +345,31 @@ class MeaningTest(unittest.TestCase):
         torch.testing.assert_close(function(table, torch.tensor([1, 4])), table[[1, 4]] * 2)
         with self.assertRaisesRegex(athanor.Error, "index 5 at position 1"):
             function(table, torch.tensor([1, 5]))
+
+
+class PendingTest(unittest.TestCase):
+    def test_executables_of_a_stored_graph_are_made_before_the_first_call(self):
+        graph = pickle.loads(pickle.dumps(compile_graph(make_fx(lambda x: x.tanh() * 2)(torch.randn(3)), "forward", inputs_guarded=True)))
+        graph.post_compile()
+        self.assertEqual([type(e) for e in graph._made.result().values()], [athanor.Executable])
+        x = torch.randn(3)
+        torch.testing.assert_close(graph([x]), x.tanh() * 2)
+
+    def test_errors_reach_who_waits(self):
+        pending = Pending(lambda: 1 // 0)
+        for _ in range(2):
+            self.assertRaises(ZeroDivisionError, pending.result)
+
+    def test_a_forked_process_does_it_itself(self):
+        go = threading.Event()
+        pending = Pending(lambda: go.wait() and 5)
+        child = os.fork()
+        if child == 0:                                       # the thread is not there
+            go.set()
+            os._exit(pending.result())
+        go.set()
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 5)
+        self.assertEqual(pending.result(), 5)
 
 
 class ExplainTest(unittest.TestCase):

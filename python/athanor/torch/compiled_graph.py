@@ -5,6 +5,7 @@ are not in it; they come from the library's own cache. This module loads nothing
 """
 from __future__ import annotations
 
+import copy
 import hashlib
 import linecache
 import logging
@@ -26,9 +27,11 @@ from torch.fx.graph_module import _format_import_block
 from torch.package import sys_importer
 
 from .._library import Error, version
+from ..executable import Executable
 from ..executable import compile as compile_fragment
 from ..fragment import Fragment
 from .launch import Output, make_launch
+from .pending import Pending
 from .report import GraphReport, PartitionReport
 
 log = logging.getLogger("athanor.torch")
@@ -80,17 +83,20 @@ class Partition:
     operations: list[str]
     code: GraphCode                                          # the same for PyTorch, where the library refuses the fragment
 
-    def compiled(self, name: str, report: GraphReport) -> Callable[..., Any]:
-        """A launch of the fragment's executable; where the library refuses it after all it runs in PyTorch, and the log says so."""
-        for recorder in recorders:
-            recorder(name, self.fragment)
+    def executable(self, name: str, threads: int) -> Executable | Error:
+        """Or why the library refuses it after all."""
         try:
-            executable = compile_fragment(Fragment(self.fragment, name), settings={"threads": torch.get_num_threads()})
+            return compile_fragment(Fragment(self.fragment, name), settings={"threads": threads})
         except Error as why:
+            return why
+
+    def launch(self, name: str, executable: Executable | Error, report: GraphReport) -> Callable[..., Any]:
+        """A launch of its executable; where there is none it runs in PyTorch, and the log says so."""
+        if isinstance(executable, Error):
             if os.environ.get("ATHANOR_NO_JIT") == "1":      # a miss has to be loud, and not slow
-                raise
-            log.warning("%s of %d operations runs in PyTorch: %s", name, len(self.operations), why)
-            report.fallbacks.update((operation, f"its partition was refused: {why}") for operation in self.operations)
+                raise executable
+            log.warning("%s of %d operations runs in PyTorch: %s", name, len(self.operations), executable)
+            report.fallbacks.update((operation, f"its partition was refused: {executable}") for operation in self.operations)
             return self.code.function()
         report.partitions.append(PartitionReport(name, len(self.operations), len(executable.report["kernels"]), executable.report))
         launch = make_launch(executable, self.outputs, self.unsure)
@@ -98,7 +104,8 @@ class Partition:
 
 
 class CompiledGraph(OutputCode):
-    """A graph, called with a list of its inputs. Its executables are made in the first call, in each process anew."""
+    """A graph, called with a list of its inputs. Its executables are made in each process anew: in the first call, or, where PyTorch has it from an
+    earlier process, while PyTorch makes its guards."""
 
     def __init__(self, kind: str, code: GraphCode, partitions: dict[str, Partition], fallbacks: Counter[tuple[str, str]], seconds: float):
         super().__init__()
@@ -106,6 +113,16 @@ class CompiledGraph(OutputCode):
         self._kind, self._code, self._partitions, self._fallbacks = kind, code, partitions, fallbacks
         self._seconds = seconds                              # spent on it in this process
         self._function: Callable[..., Any] | None = None
+        self._made: Pending | None = None                    # the executables by partition, between `begin` and the first call
+
+    def begin(self) -> None:
+        """Has the executables made."""
+        if self._made is None and self._function is None:
+            for recorder in recorders:
+                for name, part in self._partitions.items():
+                    recorder(name, part.fragment)
+            threads = torch.get_num_threads()
+            self._made = Pending(lambda: {name: part.executable(name, threads) for name, part in self._partitions.items()})
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
         return (self._function or self._load())(*inputs)
@@ -115,7 +132,9 @@ class CompiledGraph(OutputCode):
             if self._function is None:
                 start = time.perf_counter()
                 report = GraphReport(self._kind, fallbacks=Counter(self._fallbacks))
-                launches = {name: part.compiled(name, report) for name, part in self._partitions.items()}
+                self.begin()
+                executables = self._made.result()
+                launches = {name: part.launch(name, executables[name], report) for name, part in self._partitions.items()}
                 function = self._code.function(**launches)
                 report.seconds = self._seconds + time.perf_counter() - start
                 log.info("%s", report.summary())
@@ -123,11 +142,11 @@ class CompiledGraph(OutputCode):
                     log.info("%s x %d runs in PyTorch: %s", name, count, reason)
                 for listener in listeners:
                     listener(report)
-                self._function = function
+                self._function, self._made = function, None
             return self._function
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_function": None, "_seconds": 0.0, "producer": producer()}
+        return self.__dict__ | {"_function": None, "_made": None, "_seconds": 0.0, "producer": producer()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         made_by = state.pop("producer")
@@ -139,4 +158,9 @@ class CompiledGraph(OutputCode):
         """Nothing: `__getstate__` leaves out what is of this process."""
 
     def post_compile(self, *_: Any) -> None:
-        """Nothing: executables are made in the first call."""
+        """PyTorch has read the graph from a file, and is going to use it."""
+        self.begin()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledGraph:
+        """Another one that was not used yet. What it is made of never changes, and may be long."""
+        return copy.copy(self)
