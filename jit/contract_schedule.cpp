@@ -165,7 +165,6 @@ ContractSchedule AlongK(const Facts& facts, ContractSchedule s) {
   s.kc = RoundUp(c.k, facts.lanes);
   s.pack_a = facts.a_in_place(s.pairs) && facts.a.stride(2) == 1 ? Pack::kNone : Pack::kPhase;
   s.pack_b = Pack::kNone;
-  s.maker = ContractSchedule::Maker::kCpp;
   const auto block = [&](int64_t size) { return RoundUp(Ceil(size, kTasks), std::lcm(s.mr, facts.lanes)); };
   s.mc = c.m == 1 ? s.mr : block(c.m);
   s.nc = c.m == 1 ? block(c.n) : 1;

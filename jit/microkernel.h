@@ -16,7 +16,7 @@ namespace athanor {
 // For each element of C products are added in increasing k, one rounding each, whatever the maker.
 //
 // Without vectors of columns, nv = 0, B is one column whose steps lie one behind the other, as those of each row of A: C[mr, 1] = or += A[mr, k] * B[k].
-// Vectors then run along k, and their lanes are added last. Written in C++ only.
+// Vectors then run along k, and their lanes are added last, half by half.
 //
 // With kBF16, elements of A and B are pairs of bf16, steps 2p and 2p + 1 of k in the lower and the upper half of an int, so that `k`
 // and the strides count pairs; C is f32. The two products of a pair are added by vdpbf16ps where the prelude has
@@ -38,7 +38,7 @@ struct Microkernel {
 // Two makers of the same function. The first writes C++.
 void WriteMicrokernelCpp(const Microkernel& kernel, Prelude* prelude, SourceWriter* out);
 // The second emits machine code with asmjit and writes it as a block of bytes, declared extern "C": no compile time. AVX-512 or
-// AVX2; false when it does not make this one (a masked tail on AVX2, pairs without vdpbf16ps, vectors along k).
+// AVX2; false when it does not make this one (a masked tail or vectors along k on AVX2, pairs without vdpbf16ps).
 bool WriteMicrokernelAsmjit(const Microkernel& kernel, Prelude* prelude, SourceWriter* out);
 
 // By the maker that is asked for; what asmjit doesn't make is C++.

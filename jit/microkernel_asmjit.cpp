@@ -28,6 +28,17 @@ class Emitter {
   }
 
   std::vector<uint8_t> Emit() {
+    if (kernel_.nv == 0) {
+      AlongK();
+    } else {
+      Tile();
+    }
+    asmjit::CodeBuffer& buffer = code_.textSection()->buffer();
+    return {buffer.data(), buffer.data() + buffer.size()};
+  }
+
+ private:
+  void Tile() {
     if (kernel_.b_tail > 0) {
       as_.mov(x86::eax, (1 << kernel_.b_tail) - 1);
       as_.kmovw(x86::k1, x86::eax);
@@ -36,11 +47,8 @@ class Emitter {
     Loop(kernel_.unroll);
     if (kernel_.unroll > 1) Loop(1);
     Finish();
-    asmjit::CodeBuffer& buffer = code_.textSection()->buffer();
-    return {buffer.data(), buffer.data() + buffer.size()};
   }
 
- private:
   x86::Vec Reg(int r) const { return wide_ ? x86::Vec(x86::zmm(r)) : x86::Vec(x86::ymm(r)); }
   x86::Vec Acc(int i, int j) const { return Reg(i * kernel_.nv + j); }
   x86::Vec B(int j) const { return Reg(kernel_.mr * kernel_.nv + j); }
@@ -103,6 +111,74 @@ class Emitter {
     as_.ret();
   }
 
+  // AVX-512, for the mask of the last steps.
+  void AlongK() {
+    const int lanes = vector_bytes_ / static_cast<int>(SizeOf(kernel_.accumulator()));
+    const x86::Vec vector = Reg(kernel_.mr);
+    const auto step = [&](bool tail) {
+      if (tail) as_.k(x86::k1).z();
+      f64_ ? as_.vmovupd(vector, x86::ptr(x86::rsi)) : as_.vmovups(vector, x86::ptr(x86::rsi));
+      for (int i = 0; i < kernel_.mr; ++i) {
+        const x86::Mem row = x86::ptr(x86::rdi, Bytes(i * kernel_.a_row));
+        if (tail) as_.k(x86::k1);
+        if (pairs_) {
+          as_.vdpbf16ps(Reg(i), vector, row);
+        } else {
+          f64_ ? as_.vfmadd231pd(Reg(i), vector, row) : as_.vfmadd231ps(Reg(i), vector, row);
+        }
+      }
+    };
+    for (int i = 0; i < kernel_.mr; ++i) as_.vxorps(x86::xmm(i), x86::xmm(i), x86::xmm(i));
+    asmjit::Label top = as_.newLabel(), tail = as_.newLabel(), end = as_.newLabel();
+    as_.cmp(x86::rcx, lanes);
+    as_.jl(tail);
+    as_.align(asmjit::AlignMode::kCode, 32);
+    as_.bind(top);
+    step(false);
+    as_.add(x86::rdi, vector_bytes_);
+    as_.add(x86::rsi, vector_bytes_);
+    as_.sub(x86::rcx, lanes);
+    as_.cmp(x86::rcx, lanes);
+    as_.jge(top);
+    as_.bind(tail);
+    as_.test(x86::rcx, x86::rcx);
+    as_.jz(end);
+    as_.mov(x86::eax, 1);
+    as_.shl(x86::eax, x86::cl);
+    as_.dec(x86::eax);
+    as_.kmovw(x86::k1, x86::eax);
+    step(true);
+    as_.bind(end);
+    for (int i = 0; i < kernel_.mr; ++i) AddLanes(i, kernel_.mr);
+    asmjit::Label store = as_.newLabel();
+    as_.test(x86::r8, x86::r8);
+    as_.jnz(store);
+    for (int i = 0; i < kernel_.mr; ++i) f64_ ? as_.vaddsd(x86::xmm(i), x86::xmm(i), C(i, 0)) : as_.vaddss(x86::xmm(i), x86::xmm(i), C(i, 0));
+    as_.bind(store);
+    for (int i = 0; i < kernel_.mr; ++i) f64_ ? as_.vmovsd(C(i, 0), x86::xmm(i)) : as_.vmovss(C(i, 0), x86::xmm(i));
+    as_.vzeroupper();
+    as_.ret();
+  }
+
+  // The sum of register r in its lowest lane, half by half, as `sum` of the prelude.
+  void AddLanes(int r, int free) {
+    const x86::Ymm ymm = x86::ymm(r);
+    const x86::Xmm xmm = x86::xmm(r), upper = x86::xmm(free);
+    as_.vextractf64x4(x86::ymm(free), x86::zmm(r), 1);
+    f64_ ? as_.vaddpd(ymm, ymm, x86::ymm(free)) : as_.vaddps(ymm, ymm, x86::ymm(free));
+    as_.vextractf128(upper, ymm, 1);
+    f64_ ? as_.vaddpd(xmm, xmm, upper) : as_.vaddps(xmm, xmm, upper);
+    if (f64_) {
+      as_.vunpckhpd(upper, xmm, xmm);
+      as_.vaddsd(xmm, xmm, upper);
+      return;
+    }
+    as_.vmovhlps(upper, xmm, xmm);
+    as_.vaddps(xmm, xmm, upper);
+    as_.vmovshdup(upper, xmm);
+    as_.vaddss(xmm, xmm, upper);
+  }
+
   const Microkernel& kernel_;
   bool wide_, f64_, pairs_;
   int vector_bytes_;
@@ -114,12 +190,13 @@ class Emitter {
 
 bool WriteMicrokernelAsmjit(const Microkernel& kernel, Prelude* prelude, SourceWriter* out) {
   const Isa isa = prelude->isa();
-  if (kernel.nv == 0 || (kernel.dtype == DType::kBF16 && !prelude->bf16_instructions())) return false;
+  if (kernel.dtype == DType::kBF16 && !prelude->bf16_instructions()) return false;
   const int64_t reach = SizeOf(kernel.accumulator()) * std::max({kernel.a_row * kernel.mr + kernel.a_step * kernel.unroll, kernel.b_step * kernel.unroll + 64,
                                                          std::abs(kernel.c_row) * kernel.mr});
-  if ((kernel.b_tail > 0 && isa != Isa::kAvx512) || reach > INT32_MAX) return false;
+  if (((kernel.b_tail > 0 || kernel.nv == 0) && isa != Isa::kAvx512) || reach > INT32_MAX) return false;
   ATHANOR_CHECK(TileRegisters(kernel.mr, kernel.nv) <= (isa == Isa::kAvx512 ? 32 : 16));
-  out->Comment(fmt::format("{} rows by {} vectors{}; machine code from asmjit", kernel.mr, kernel.nv,
+  const std::string columns = kernel.nv == 0 ? "one column, in vectors along k" : fmt::format("{} vectors", kernel.nv);
+  out->Comment(fmt::format("{} rows by {}{}; machine code from asmjit", kernel.mr, columns,
                            kernel.b_tail > 0 ? fmt::format(", the last with {} lanes", kernel.b_tail) : ""));
   WriteMachineCode({kernel.name, Emitter(kernel, isa).Emit()}, out);
   // Hidden: its address is a distance, not an entry of a table.

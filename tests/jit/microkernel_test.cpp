@@ -41,7 +41,7 @@ class Runner {
       for (T& value : values) value = uniform(random);
       return values;
     };
-    const int columns = kernel_.nv * lanes_, live = kernel_.b_tail > 0 ? columns - lanes_ + static_cast<int>(kernel_.b_tail) : columns;
+    const int columns = kernel_.nv == 0 ? 1 : kernel_.nv * lanes_, live = kernel_.b_tail > 0 ? columns - lanes_ + static_cast<int>(kernel_.b_tail) : columns;
     const std::vector<T> a = fill(kernel_.mr * kernel_.a_row + k * kernel_.a_step + 1), b = fill(k * kernel_.b_step + live);
     std::vector<T> c = fill(kernel_.mr * kernel_.c_row + columns);
     const std::vector<T> before = c;
@@ -83,6 +83,34 @@ void CheckTiles(Isa isa, Maker maker, std::initializer_list<std::pair<int, int>>
           runner.Check(k, false);
         }
       }
+    }
+  }
+}
+
+template <typename T>
+void CheckAlongK(Isa isa, Maker maker) {
+  const CpuTarget cpu = Restrict(DetectCpu(), isa);
+  for (int mr : {8, 5, 1}) {
+    Microkernel kernel;
+    kernel.name = "tile";
+    kernel.dtype = sizeof(T) == 4 ? DType::kF32 : DType::kF64;
+    kernel.mr = mr, kernel.nv = 0, kernel.a_row = 101, kernel.b_step = 1, kernel.c_row = 3;
+    Runner<T> runner(kernel, cpu, maker);
+    ASSERT_EQ(runner.made(), maker == Maker::kCpp || isa == Isa::kAvx512);
+    if (!runner.made()) continue;
+    for (long k : {0, 1, 7, 8, 16, 31, 100}) {
+      runner.Check(k, true);
+      runner.Check(k, false);
+    }
+  }
+}
+
+TEST(Microkernel, AlongK) {
+  for (Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
+    if (DetectCpu().isa != Isa::kAvx512 && isa == Isa::kAvx512) continue;
+    for (Maker maker : {Maker::kCpp, Maker::kAsmjit}) {
+      CheckAlongK<float>(isa, maker);
+      CheckAlongK<double>(isa, maker);
     }
   }
 }
