@@ -300,15 +300,16 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
     return {Define(id, expr.dtype, true, Convert(name, memory, expr.dtype, true)), true};
   }
   const std::string suffix = MemorySuffix(memory);
-  const bool strided = access.kind == Access::Kind::kStrided, tail = !strided && !state_.live.empty();
+  const bool strided = access.kind == Access::Kind::kStrided, tail = !strided && !state_.live.empty(), second = strided && access.stride == 2 && suffix.empty();
   if (suffix.empty()) {
-    prelude_->Use(strided ? "strided" : tail ? "tail" : "load", memory);
+    prelude_->Use(second ? "window_strided" : strided ? "strided" : tail ? "tail" : "load", memory);
   } else {
     prelude_->Use(Name(memory));
   }
-  const std::string text = strided ? fmt::format("load{}_strided({}, {}, {})", suffix, access.pointer, access.stride, Lanes())
-                           : tail  ? fmt::format("load{}_tail({}, {})", suffix, access.pointer, state_.live)
-                                   : fmt::format("load{}({})", suffix, access.pointer);
+  const std::string text = second    ? fmt::format("load_window_strided({}, 2, 0, {}, {}{{}})", access.pointer, Lanes(), VectorType(memory))
+                           : strided ? fmt::format("load{}_strided({}, {}, {})", suffix, access.pointer, access.stride, Lanes())
+                           : tail    ? fmt::format("load{}_tail({}, {})", suffix, access.pointer, state_.live)
+                                     : fmt::format("load{}({})", suffix, access.pointer);
   return {Define(id, expr.dtype, true, Convert(text, memory, expr.dtype, true)), true};
 }
 
@@ -371,23 +372,25 @@ BodyEmitter::Value BodyEmitter::BoundedLoad(const Expr& expr, int id, const Acce
   out_->Line("{} {} = splat({});", VectorType(value), name, fill);
   const bool half = IsHalf(memory);
   const bool unit = access.kind == Access::Kind::kUnit && (memory == value || (half && operand.fill == 0));
-  bool steps = true;                                         // the varying coordinates go up by one a lane
+  const bool second = access.kind == Access::Kind::kStrided && access.stride == 2 && memory == value;
+  bool steps = true;                                         // the varying coordinates go up as addresses do, by one or two a lane
   for (const Bound& bound : operand.bounds) {
     const Digits along = state_.vector_dim < 0 ? Digits{} : Coalesce(bound.coordinate.dim(state_.vector_dim));
-    steps &= !StrideVaries(along) || (along[0].stride == 1 && Uniform(along, 0));
+    steps &= !StrideVaries(along) || (along[0].stride == (second ? 2 : 1) && Uniform(along, 0));
   }
   out_->Open("if ({})", conjunction(false, false));
-  if (unit && steps) {
-    prelude_->Use(half ? "window.u16" : fmt::format("window.{}", Name(memory)));
+  if ((unit || second) && steps) {
+    prelude_->Use(half ? "window.u16" : fmt::format("{}.{}", second ? "window_strided" : "window", Name(memory)));
     if (half) prelude_->Use(Name(memory));
     std::string first = "0", last = Lanes();
     for (const Bound& bound : operand.bounds) {
       if (!StrideVaries(bound.coordinate.dim(state_.vector_dim))) continue;
       const std::string at = Coordinate(bound.coordinate, false);
-      first = fmt::format("larger({}, -({}))", first, at);
-      last = fmt::format("smaller({}, {} - ({}))", last, bound.extent, at);
+      first = fmt::format(fmt::runtime(second ? "larger({}, (1 - ({})) / 2)" : "larger({}, -({}))"), first, at);
+      last = fmt::format(fmt::runtime(second ? "smaller({}, ({} - ({})) / 2)" : "smaller({}, {} - ({}))"), last, bound.extent + (second ? 1 : 0), at);
     }
-    const std::string window = fmt::format("load_window({}, {}, {}, {})", access.pointer, first, last, half ? "vu16{}" : name);
+    const std::string window = fmt::format("load_window{}({}, {}{}, {}, {})", second ? "_strided" : "", access.pointer, second ? "2, " : "", first, last,
+                                           half ? "vu16{}" : name);
     out_->Line("{} = {};", name, half ? fmt::format("{}_value({})", Name(memory), window) : window);
   } else {
     const std::string pointer = access.kind == Access::Kind::kLanes || access.stride == 0
