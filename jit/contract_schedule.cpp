@@ -18,6 +18,7 @@ using Pack = ContractSchedule::Pack;
 
 constexpr int64_t kTasks = 12;                               // enough for a few cores to end together
 constexpr int64_t kMostRows = 128;                           // of a packed block of A in panels
+constexpr int64_t kMostAlongK = 8;                           // rows of a tile whose vectors run along k: enough for two sums a cycle
 constexpr int64_t kPanelBytes = 256 << 10;                   // of such a block, at the least
 
 // What schedules of a contraction depend on.
@@ -83,7 +84,7 @@ std::vector<std::pair<int, int>> Tiles(const Facts& facts, const CpuTarget& cpu,
   }
   std::stable_sort(found.begin(), found.end(), [](const auto& x, const auto& y) { return x.first < y.first; });
   std::vector<std::pair<int, int>> tiles;
-  if (facts.along_k(pairs)) tiles.emplace_back(static_cast<int>(std::clamp<int64_t>(std::max(facts.contract.m, facts.contract.n), 1, 8)), 0);
+  if (facts.along_k(pairs)) tiles.emplace_back(static_cast<int>(std::clamp<int64_t>(std::max(facts.contract.m, facts.contract.n), 1, kMostAlongK)), 0);
   // Few rows are bound by memory: wide tiles read long pieces of B's rows.
   const int64_t m = facts.contract.m;
   if (m > 0 && m < 8 && facts.b_in_place && !facts.a.panels()) {
@@ -229,6 +230,7 @@ std::string ValidateContract(const ContractSchedule& s, const KernelPlan& plan, 
   if (s.pairs && !facts.halves) return "only bf16 operands are taken in pairs of k";
   const bool along_k = s.nv == 0;
   if (along_k && (!facts.along_k(s.pairs) || s.pack_a == Pack::kTask || s.pack_b != Pack::kNone)) return "vectors along k read a matrix where it lies, and a vector";
+  if (along_k && s.mr > kMostAlongK) return "vectors along k are multiplied by at most eight rows at once";
   if (along_k && s.pack_a == Pack::kPhase && facts.contract.m != 1) return "vectors along k read a matrix where it lies";
   if (s.pairs && !along_k && s.pack_b == Pack::kNone) return "pairs of k along the rows of B have to be packed";
   if (s.pack_a == Pack::kNone && !facts.a_in_place(s.pairs) && !facts.a_in_runs(s)) return "A has a prologue or an access map that only packing can carry";

@@ -38,7 +38,7 @@ struct Microkernel {
 // Two makers of the same function. The first writes C++.
 void WriteMicrokernelCpp(const Microkernel& kernel, Prelude* prelude, SourceWriter* out);
 // The second emits machine code with asmjit and writes it as a block of bytes, declared extern "C": no compile time. AVX-512 or
-// AVX2; false when it does not make this one (a masked tail or vectors along k on AVX2, pairs without vdpbf16ps).
+// AVX2; false when it does not make this one (a masked tail or vectors along k on AVX2, pairs without vdpbf16ps, sixteen rows along k).
 bool WriteMicrokernelAsmjit(const Microkernel& kernel, Prelude* prelude, SourceWriter* out);
 
 // By the maker that is asked for; what asmjit doesn't make is C++.

@@ -194,6 +194,7 @@ bool WriteMicrokernelAsmjit(const Microkernel& kernel, Prelude* prelude, SourceW
   const int64_t reach = SizeOf(kernel.accumulator()) * std::max({kernel.a_row * kernel.mr + kernel.a_step * kernel.unroll, kernel.b_step * kernel.unroll + 64,
                                                          std::abs(kernel.c_row) * kernel.mr});
   if (((kernel.b_tail > 0 || kernel.nv == 0) && isa != Isa::kAvx512) || reach > INT32_MAX) return false;
+  if (kernel.nv == 0 && kernel.mr >= 16) return false;       // of the instructions that add lanes, some reach the first sixteen registers only
   ATHANOR_CHECK(TileRegisters(kernel.mr, kernel.nv) <= (isa == Isa::kAvx512 ? 32 : 16));
   const std::string columns = kernel.nv == 0 ? "one column, in vectors along k" : fmt::format("{} vectors", kernel.nv);
   out->Comment(fmt::format("{} rows by {}{}; machine code from asmjit", kernel.mr, columns,

@@ -204,6 +204,9 @@ TEST(ContractDefault, AVectorTimesAMatrixIsTakenAlongK) {
       EXPECT_EQ(s.nv, 0) << ToString(s);
       EXPECT_EQ(s.pack_a, ContractSchedule::Pack::kNone);
       EXPECT_EQ(s.pack_b, ContractSchedule::Pack::kNone);
+      ContractSchedule tall = s;                             // some instructions reach only the first sixteen registers
+      tall.mr = 17;
+      EXPECT_NE(Validate(tall, plan, cpu), "");
     }
   }
   const KernelPlan matrices = ContractBuilder({.m = 2, .n = 100, .k = 90, .b_along_k = true}).Plan();
