@@ -300,7 +300,8 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
     return {Define(id, expr.dtype, true, Convert(name, memory, expr.dtype, true)), true};
   }
   const std::string suffix = MemorySuffix(memory);
-  const bool strided = access.kind == Access::Kind::kStrided, tail = !strided && !state_.live.empty(), second = strided && access.stride == 2 && suffix.empty();
+  const bool strided = access.kind == Access::Kind::kStrided, tail = !strided && !state_.live.empty();
+  const bool second = strided && access.stride == 2 && suffix.empty();
   if (suffix.empty()) {
     prelude_->Use(second ? "window_strided" : strided ? "strided" : tail ? "tail" : "load", memory);
   } else {
@@ -386,8 +387,9 @@ BodyEmitter::Value BodyEmitter::BoundedLoad(const Expr& expr, int id, const Acce
     for (const Bound& bound : operand.bounds) {
       if (!StrideVaries(bound.coordinate.dim(state_.vector_dim))) continue;
       const std::string at = Coordinate(bound.coordinate, false);
-      first = fmt::format(fmt::runtime(second ? "larger({}, (1 - ({})) / 2)" : "larger({}, -({}))"), first, at);
-      last = fmt::format(fmt::runtime(second ? "smaller({}, ({} - ({})) / 2)" : "smaller({}, {} - ({}))"), last, bound.extent + (second ? 1 : 0), at);
+      const auto lanes = [&](const std::string& distance) { return second ? fmt::format("({} + 1) / 2", distance) : distance; };
+      first = fmt::format("larger({}, {})", first, lanes(fmt::format("-({})", at)));
+      last = fmt::format("smaller({}, {})", last, lanes(fmt::format("{} - ({})", bound.extent, at)));
     }
     const std::string window = fmt::format("load_window{}({}, {}{}, {}, {})", second ? "_strided" : "", access.pointer, second ? "2, " : "", first, last,
                                            half ? "vu16{}" : name);

@@ -321,7 +321,7 @@ std::vector<ContractSchedule> ContractSpace(const KernelPlan& plan, const CpuTar
   vary([&](ContractSchedule& s) { s.nc = std::max<int64_t>(s.nc / 2 / facts.panel(s), 1) * facts.panel(s); });
   vary([&](ContractSchedule& s) { s.mc *= 2; });
   vary([&](ContractSchedule& s) { s.mc = std::max<int64_t>(s.mc / 2 / (s.mr * facts.lanes), 1) * s.mr * facts.lanes; });
-  vary([](ContractSchedule& s) { s.unroll = 8; });
+  vary([](ContractSchedule& s) { s.unroll = s.nv > 0 ? 8 : s.unroll; });  // loops along k have one step
   return space;
 }
 

@@ -81,7 +81,7 @@ TEST(Pools, AreStoredBeforeAProduct) {
   }
 }
 
-// So does a sum over pixels.
+// The vectors of a sum over pixels run over the ends of rows as well.
 TEST(Pools, AreStoredBeforeAReduction) {
   Graph graph("pool");
   const ValueId x = graph.AddInput("x", {DType::kF32, {2, 5, 21, 22}}, true);

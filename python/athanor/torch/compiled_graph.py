@@ -133,7 +133,8 @@ class CompiledGraph(OutputCode):
                 start = time.perf_counter()
                 report = GraphReport(self._kind, fallbacks=Counter(self._fallbacks))
                 self.begin()
-                executables = self._made.result()
+                made, self._made = self._made, None          # where it fails, the next call tries again
+                executables = made.result()
                 launches = {name: part.launch(name, executables[name], report) for name, part in self._partitions.items()}
                 function = self._code.function(**launches)
                 report.seconds = self._seconds + time.perf_counter() - start
@@ -142,7 +143,7 @@ class CompiledGraph(OutputCode):
                     log.info("%s x %d runs in PyTorch: %s", name, count, reason)
                 for listener in listeners:
                     listener(report)
-                self._function, self._made = function, None
+                self._function = function
             return self._function
 
     def __getstate__(self) -> dict[str, Any]:

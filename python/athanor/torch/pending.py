@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Pending:
-    """The result of a function that a thread runs from now on."""
+    """The result of a function that a thread runs from now on. Unlike a `concurrent.futures.Future` it can be waited for in a forked process, too."""
 
     def __init__(self, function: Callable[[], Any]):
         self._function = function
