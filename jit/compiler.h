@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "jit/kernel_source.h"
+#include "jit/machine_code.h"
 #include "jit/module.h"
+#include "jit/routines.h"
 #include "jit/target.h"
 
 namespace athanor {
@@ -30,6 +32,8 @@ class Compiler {
   // that does not compile is our bug.
   virtual std::vector<Result> CompileAll(std::span<const Job> jobs) = 0;
   Image Compile(const KernelSource& source, std::string_view name);
+  // A routine by itself, even one that InstalledRoutines has.
+  virtual MachineCode CompileRoutine(const Routine& routine) = 0;
   // What Compile makes of it, but with routines (jit/routines.h) and machine code in place.
   virtual Listing List(const KernelSource& source, std::string_view name) = 0;
 };

@@ -157,6 +157,14 @@ const char* Tag(DType dtype) {
 
 }  // namespace
 
+std::string VocabularyText(const CpuTarget& cpu) {
+  const Prelude prelude(cpu, cpu.vector_bytes() / 4);
+  const Vocabulary& vocabulary = VocabularyOf(prelude.isa(), prelude.lanes(), prelude.bf16_instructions());
+  std::string text = vocabulary.types;
+  for (const PreludeUnit& unit : vocabulary.units) text += unit.text;
+  return text;
+}
+
 void Prelude::Use(std::string_view helper) { used_.emplace(helper); }
 
 void Prelude::Use(std::string_view helper, DType dtype) { used_.insert(fmt::format("{}.{}", helper, Tag(dtype))); }

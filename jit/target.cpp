@@ -87,4 +87,19 @@ CpuTarget Restrict(const CpuTarget& cpu, Isa isa) {
   return restricted;
 }
 
+std::vector<CpuTarget> AllTargets() {
+  std::vector<CpuTarget> targets;
+  CpuTarget cpu;
+  const auto add = [&](Isa isa, const std::vector<Feature>& features) {
+    cpu.isa = isa;
+    for (const Feature& feature : features) cpu.features.push_back(feature.name);
+    std::sort(cpu.features.begin(), cpu.features.end());
+    targets.push_back(cpu);
+  };
+  add(Isa::kAvx2, Avx2Features());
+  add(Isa::kAvx512, Avx512Features());
+  add(Isa::kAvx512, OptionalFeatures());
+  return targets;
+}
+
 }  // namespace athanor

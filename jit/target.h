@@ -30,5 +30,7 @@ struct CpuTarget {
 CpuTarget DetectCpu();
 // The same machine restricted to `isa` (AVX2 code runs on an AVX-512 machine).
 CpuTarget Restrict(const CpuTarget& cpu, Isa isa);
+// One machine of each kind that code is generated for, whatever this one is: AVX2, AVX-512, and this with what is optional.
+std::vector<CpuTarget> AllTargets();
 
 }  // namespace athanor

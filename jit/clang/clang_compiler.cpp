@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "jit/clang/llvm_headers.h"
 #include "jit/compiler.h"
 #include "jit/machine_code.h"
+#include "jit/routine_archive.h"
 #include "jit/routines.h"
 #include "jit/unused_vocabulary.h"
 #include "ops/error.h"
@@ -33,10 +35,21 @@ class ClangCompiler final : public Compiler {
       const Stopwatch stopwatch(&results[i].milliseconds);
       Text& text = texts.emplace_back(std::string(jobs[i].text), std::string(jobs[i].name));
       text.codes = TakeMachineCode(&text.text);
-      for (const Routine& routine : TakeRoutines(&text.text)) text.codes.push_back(Compiled(routine));
+      for (const Routine& routine : TakeRoutines(&text.text)) text.codes.push_back(Find(routine));
     }
     Compile(&texts, Effort::kQuick, &results);
     return results;
+  }
+
+  MachineCode CompileRoutine(const Routine& routine) override {
+    std::vector<Text> text;
+    text.emplace_back(routine.prelude + routine.definition, routine.name);
+    std::vector<Result> result(1);
+    Compile(&text, Effort::kWhole, &result);
+    const Image& image = result[0].image;
+    MachineCode code{routine.name, {}, static_cast<uint64_t>(image.symbols.at(routine.name))};
+    for (std::byte byte : image.code) code.bytes.push_back(std::to_integer<uint8_t>(byte));
+    return code;
   }
 
   Listing List(const KernelSource& source, std::string_view name) override {
@@ -87,8 +100,8 @@ class ClangCompiler final : public Compiler {
     Return(std::move(backend));
   }
 
-  // Once for all kernels: another thread that asks meanwhile waits.
-  MachineCode Compiled(const Routine& routine) {
+  // From the archive, or else compiled, once for all kernels: another thread that asks meanwhile waits.
+  MachineCode Find(const Routine& routine) {
     std::promise<MachineCode> promise;
     std::unique_lock lock(mutex_);
     const auto [found, fresh] = routines_.try_emplace(routine.definition);
@@ -97,14 +110,8 @@ class ClangCompiler final : public Compiler {
     lock.unlock();
     if (!fresh) return result.get();
     try {
-      std::vector<Text> text;
-      text.emplace_back(routine.prelude + routine.definition, routine.name);
-      std::vector<Result> result(1);
-      Compile(&text, Effort::kWhole, &result);
-      const Image& image = result[0].image;
-      MachineCode code{routine.name, {}, static_cast<uint64_t>(image.symbols.at(routine.name))};
-      for (std::byte byte : image.code) code.bytes.push_back(std::to_integer<uint8_t>(byte));
-      promise.set_value(std::move(code));
+      std::optional<MachineCode> code = InstalledRoutines().Find(RoutineArchive::Key(routine, cpu_), routine.name);
+      promise.set_value(code ? std::move(*code) : CompileRoutine(routine));
     } catch (...) {
       promise.set_exception(std::current_exception());
       lock.lock();
