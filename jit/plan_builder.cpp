@@ -33,13 +33,18 @@ class PlanBuilder {
     }
   }
 
-  std::vector<KernelPlan> Run() {
+  // `blocked`: values that have to be stored first; with any, the plans are of no use.
+  std::vector<KernelPlan> Run(std::set<ValueId>* blocked) {
     std::vector<KernelPlan> kernels;
     for (cluster_ = static_cast<int>(fusion_.clusters.size()) - 1; cluster_ >= 0; --cluster_) {
       plan_ = KernelPlan();
-      Build(fusion_.clusters[cluster_]);
-      plan_.bytes = Bytes();
-      kernels.push_back(std::move(plan_));
+      try {
+        Build(fusion_.clusters[cluster_]);
+        plan_.bytes = Bytes();
+        kernels.push_back(std::move(plan_));
+      } catch (const NeedsStorage& needed) {
+        blocked->insert(needed.value);
+      }
     }
     std::reverse(kernels.begin(), kernels.end());
     return kernels;
@@ -451,26 +456,30 @@ std::optional<Program> BuildFrom(const Graph& graph, const std::vector<InPlace>&
     const ValueId copy = views[output.value].root;           // in a kernel of its own, from memory
     stored.insert({copy, views[graph.node(graph.value(copy).producer).inputs[0]].root});
   }
-  // Each round learns of one value that no access map leads through.
+  // Each round learns of one value in each kernel that no access map leads through.
   while (true) {
     try {
       const Fusion fusion = Fuse(graph, views, stored, overwrites);
       StoragePlanner storage(graph, views, in_place, stored);
       Program program;
-      program.kernels = PlanBuilder(graph, views, fusion, storage).Run();
-      program.buffers = storage.buffers();
-      if (const std::optional<std::string> output = FindOverwritten(program)) throw NeedsCopyOfOutput{*output};
-      MergeForeach(&program);
-      return program;
-    } catch (const NeedsStorage& blocked) {
-      const Value& value = graph.value(blocked.value);
-      if (value.producer != kNone && IsReadInPieces(graph, views, graph.node(value.producer))) {
-        ATHANOR_CHECK(std::exchange(extra->read_in_pieces, false));
+      std::set<ValueId> blocked;
+      program.kernels = PlanBuilder(graph, views, fusion, storage).Run(&blocked);
+      if (blocked.empty()) {
+        program.buffers = storage.buffers();
+        if (const std::optional<std::string> output = FindOverwritten(program)) throw NeedsCopyOfOutput{*output};
+        MergeForeach(&program);
+        return program;
+      }
+      for (const ValueId v : blocked) {
+        const Value& value = graph.value(v);
+        if (value.producer != kNone && IsReadInPieces(graph, views, graph.node(value.producer))) {
+          ATHANOR_CHECK(std::exchange(extra->read_in_pieces, false));
+          return std::nullopt;
+        }
+        if (stored.insert(v).second) continue;
+        ATHANOR_CHECK(AddStridedInputs(graph, views, v, &extra->inputs));
         return std::nullopt;
       }
-      if (stored.insert(blocked.value).second) continue;
-      ATHANOR_CHECK(AddStridedInputs(graph, views, blocked.value, &extra->inputs));
-      return std::nullopt;
     } catch (const NeedsCopyOfOutput& blocked) {
       ATHANOR_CHECK(extra->outputs.insert(blocked.output).second);
       return std::nullopt;

@@ -11,10 +11,27 @@
 namespace athanor {
 namespace {
 
+// Appends a digit to coalesced ones, which stay so.
+void AppendCoalesced(Digit digit, Digits* digits) {
+  if (digit.extent == 1) return;
+  if (!digits->empty() && digit.stride == digits->back().extent * digits->back().stride) {
+    digits->back().extent *= digit.extent;
+  } else {
+    digits->push_back(digit);
+  }
+}
+
 Digits Flatten(const std::vector<Digits>& dims) {
   Digits flat;
-  for (auto dim = dims.rbegin(); dim != dims.rend(); ++dim) flat.insert(flat.end(), dim->begin(), dim->end());
-  return Coalesce(flat);
+  flat.reserve(dims.size());
+  for (auto dim = dims.rbegin(); dim != dims.rend(); ++dim) {
+    for (const Digit& digit : *dim) AppendCoalesced(digit, &flat);
+  }
+  return flat;
+}
+
+bool IsEmpty(const Layout& layout) {
+  return std::any_of(layout.dims().begin(), layout.dims().end(), [](const Digits& digits) { return Extent(digits) == 0; });
 }
 
 // Walks arithmetic progressions through a function given by digits, and keeps account of how far each digit is turned, so that
@@ -36,29 +53,28 @@ class Progressions {
     return address;
   }
 
-  // The digits of i -> address of i * step, for i in [0, extent).
-  std::optional<Digits> Walk(int64_t extent, int64_t step) {
-    Digits result;
+  // Appends the digits of i -> address of i * step, for i in [0, extent), to coalesced ones; false where there are none.
+  bool Walk(int64_t extent, int64_t step, Digits* result) {
     size_t k = 0;
     while (extent > 1 && step != 0) {
       while (k < function_.size() && step % function_[k].extent == 0) step /= function_[k++].extent;
-      if (k == function_.size()) return std::nullopt;
+      if (k == function_.size()) return false;
       const Digit& digit = function_[k];
       const int64_t room = (digit.extent + step - 1) / step; // steps until this digit is full
       if (extent <= room) {
         turned_[k] += (extent - 1) * step;
-        result.push_back({extent, step * digit.stride});
-        return result;
+        AppendCoalesced({extent, step * digit.stride}, result);
+        return true;
       }
-      if (digit.extent % step || extent % room) return std::nullopt;
+      if (digit.extent % step || extent % room) return false;
       turned_[k] += (room - 1) * step;
-      result.push_back({room, step * digit.stride});
+      AppendCoalesced({room, step * digit.stride}, result);
       extent /= room;
       step = 1;
       ++k;
     }
-    if (extent > 1 || result.empty()) result.push_back({extent, 0});
-    return result;
+    AppendCoalesced({extent, 0}, result);
+    return true;
   }
 
   bool CarryFree() const {
@@ -121,20 +137,13 @@ int64_t Offset(const Digits& digits, int64_t index) {
 
 Digits Coalesce(const Digits& digits) {
   Digits result;
-  for (const Digit& digit : digits) {
-    if (digit.extent == 1) continue;
-    if (!result.empty() && digit.stride == result.back().extent * result.back().stride) {
-      result.back().extent *= digit.extent;
-    } else {
-      result.push_back(digit);
-    }
-  }
+  for (const Digit& digit : digits) AppendCoalesced(digit, &result);
   return result;
 }
 
 int64_t FirstStride(const Digits& digits) {
-  const Digits coalesced = Coalesce(digits);
-  return coalesced.empty() ? 0 : coalesced[0].stride;
+  const auto first = std::find_if(digits.begin(), digits.end(), [](const Digit& digit) { return digit.extent != 1; });
+  return first == digits.end() ? 0 : first->stride;
 }
 
 std::optional<std::vector<int64_t>> CommonRadix(const std::vector<Digits>& functions) {
@@ -158,13 +167,14 @@ std::optional<std::vector<int64_t>> CommonRadix(const std::vector<Digits>& funct
 Layout Layout::Contiguous(const Shape& shape) { return Strided(shape, ContiguousStrides(shape)); }
 
 Layout Layout::Strided(const Shape& shape, const std::vector<int64_t>& strides) {
-  std::vector<Digits> dims;
-  for (size_t d = 0; d < shape.size(); ++d) dims.push_back({{shape[d], strides[d]}});
+  std::vector<Digits> dims(shape.size());
+  for (size_t d = 0; d < shape.size(); ++d) dims[d].push_back({shape[d], strides[d]});
   return Layout(0, std::move(dims));
 }
 
 Shape Layout::shape() const {
   Shape shape;
+  shape.reserve(dims_.size());
   for (const Digits& digits : dims_) shape.push_back(Extent(digits));
   return shape;
 }
@@ -210,17 +220,17 @@ std::optional<Layout> Layout::Slice(int dim, int64_t start, int64_t extent, int6
   }
   Progressions walk(Coalesce(dims_[dim]));
   std::optional<int64_t> offset = walk.Constant(start);
-  std::optional<Digits> digits = walk.Walk(extent, step);
   if (!offset) return std::nullopt;
-  if ((!digits || !walk.CarryFree()) && extent <= kSearchedSlice) {
+  Digits digits;
+  if (!walk.Walk(extent, step, &digits) || !walk.CarryFree()) {
+    if (extent > kSearchedSlice) return std::nullopt;
     std::vector<int64_t> values;
     for (int64_t i = 0; i < extent; ++i) values.push_back(Offset(dims_[dim], start + i * step) - *offset);
-    digits = FindDigits(values);
-  } else if (!walk.CarryFree()) {
-    return std::nullopt;
+    const std::optional<Digits> found = FindDigits(values);
+    if (!found) return std::nullopt;
+    digits = Coalesce(*found);
   }
-  if (!digits) return std::nullopt;
-  dims[dim] = OrUnit(Coalesce(*digits));
+  dims[dim] = OrUnit(std::move(digits));
   return Layout(offset_ + *offset, std::move(dims));
 }
 
@@ -245,23 +255,16 @@ Layout Layout::Split(const std::vector<std::vector<int64_t>>& extents) const {
 }
 
 std::optional<Layout> Layout::Compose(const Layout& view) const {
-  std::vector<Digits> dims;
-  const Shape space = view.shape();
-  if (Product(space) == 0 || Product(shape()) == 0) {
-    for (int64_t extent : space) dims.push_back({{extent, 0}});
-    return Layout(offset_, std::move(dims));
-  }
+  if (IsEmpty(view) || IsEmpty(*this)) return Layout(offset_, Strided(view.shape(), Shape(view.rank(), 0)).dims_);
   Progressions walk(Flatten(dims_));
   std::optional<int64_t> offset = walk.Constant(view.offset());
   if (!offset) return std::nullopt;
-  for (const Digits& dim : view.dims()) {
-    Digits composed;
-    for (const Digit& digit : Coalesce(dim)) {
-      std::optional<Digits> digits = walk.Walk(digit.extent, digit.stride);
-      if (!digits) return std::nullopt;
-      composed.insert(composed.end(), digits->begin(), digits->end());
+  std::vector<Digits> dims(view.rank());
+  for (int d = 0; d < view.rank(); ++d) {
+    for (const Digit& digit : Coalesce(view.dim(d))) {
+      if (!walk.Walk(digit.extent, digit.stride, &dims[d])) return std::nullopt;
     }
-    dims.push_back(OrUnit(Coalesce(composed)));
+    if (dims[d].empty()) dims[d] = {{1, 0}};
   }
   if (!walk.CarryFree()) return std::nullopt;
   return Layout(offset_ + *offset, std::move(dims));
@@ -270,7 +273,7 @@ std::optional<Layout> Layout::Compose(const Layout& view) const {
 bool Layout::IsContiguous() const {
   if (offset_ != 0) return false;
   const Digits flat = Flatten(dims_);
-  return flat.empty() || Product(shape()) == 0 || (flat.size() == 1 && flat[0].stride == 1);
+  return flat.empty() || IsEmpty(*this) || (flat.size() == 1 && flat[0].stride == 1);
 }
 
 std::string ToString(const Layout& layout) {
