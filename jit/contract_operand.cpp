@@ -46,8 +46,8 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
   addressable_ = body.operands[main_operand_].row < 0 && body.operands[main_operand_].bounds.empty();
   across_contiguous_ = !windows_ && FirstStride(map.dim(across)) == 1 && FirstStride(map.dim(k_)) != 1;
   const Expr& expr = body.exprs[result];
-  plain_ = expr.kind == Expr::Kind::kLoad && addressable_ && body.operands[main_operand_].pieces.empty() &&
-           args[body.operands[expr.operand].arg].dtype == expr.dtype;
+  loads_ = expr.kind == Expr::Kind::kLoad && addressable_ && args[body.operands[expr.operand].arg].dtype == expr.dtype;
+  plain_ = loads_ && body.operands[main_operand_].pieces.empty();
   in_runs_ = plain_;
   for (int d = 0; d < 3; ++d) {
     const Digits digits = Coalesce(map.dim(d));
@@ -56,6 +56,21 @@ ContractOperand::ContractOperand(const Body& body, int result, int across, const
     strides_[d] = digits.empty() ? 0 : digits[0].stride;
     if (d == k_ && digits.size() == 2) run_ = digits[0].extent, run_stride_ = digits[1].stride;
   }
+}
+
+bool ContractOperand::in_pieces(int lanes) const {
+  if (!loads_ || ValueType(dtype()) != dtype()) return false;
+  const Operand& operand = body_->operands[main_operand_];
+  const int across = 3 - k_;
+  const auto one_stride = [&](const Layout& map) {
+    return Coalesce(map.dim(k_)).size() <= 1 && Coalesce(map.dim(across)).size() <= 1 && FirstStride(map.dim(k_)) == strides_[k_] &&
+           FirstStride(map.dim(across)) == strides_[across];
+  };
+  const Layout& at = operand.coordinate;
+  const bool by_vectors = !operand.pieces.empty() && at.offset() % lanes == 0 && FirstStride(at.dim(across)) == 1 && Coalesce(at.dim(across)).size() == 1 &&
+                          FirstStride(at.dim(0)) == 0 && FirstStride(at.dim(k_)) == 0;
+  return by_vectors && one_stride(operand.map) &&
+         std::all_of(operand.pieces.begin(), operand.pieces.end(), [&](const Piece& piece) { return piece.begin % lanes == 0 && one_stride(piece.map); });
 }
 
 bool StoresAlongRows(const ContractPlan& contract) {

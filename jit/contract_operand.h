@@ -29,6 +29,8 @@ class ContractOperand {
     return in_runs_ && usable ? run_ : 0;
   }
   int64_t run_stride() const { return run_stride_; }
+  // The same, but across in pieces of one stride, each of so many whole vectors.
+  bool in_pieces(int lanes) const;
   // A bf16 value: may be used as pairs of k. Whether it needs no rounding, and whether its pairs may be used where they lie.
   bool halves() const { return dtype() == DType::kBF16; }
   bool exact_halves() const { return halves() && body_->exprs[result_].kind == Expr::Kind::kLoad; }
@@ -60,6 +62,7 @@ class ContractOperand {
   std::optional<WindowCopier> windows_;
   bool same_for_batch_ = true;
   int k_;                                                    // the dimension
+  bool loads_ = false;                                       // nothing but an element, of the accumulator's dtype
   bool plain_ = false, in_runs_ = false, across_contiguous_ = false, has_statistics_ = false, addressable_ = false;
   int64_t strides_[3] = {};
   int64_t run_ = 0, run_stride_ = 0;

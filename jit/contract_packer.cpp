@@ -249,6 +249,22 @@ void ContractPacker::WritePackB(int64_t k_multiple) {
     out_->Blank();
     return;
   }
+  if (!pairs_ && b_.in_pieces(lanes_) && b_.stride(1) == 1) {
+    prelude_->Use("pack_squares", dtype());
+    out_->Open("{} void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, {}* to)", kOwnFunction, ScalarType(dtype()));
+    DeclareArgs(plan_.args, out_);
+    BodyEmitter emitter(b_.body(), plan_.args, prelude_, out_);
+    emitter.SetIndex(0, "b");
+    emitter.SetIndex(1, "k0");
+    emitter.SetIndex(2, "n");
+    out_->Open("for (long n = n0; n < n1; n += {})", lanes_);
+    out_->Line("pack_squares_{}({}, {}, smaller(n1 - n, {}), k1 - k0, to + (n - n0) / {} * {} + (n - n0) % {}, {}, 0);", Name(dtype()), emitter.Pointer(*b_.main()),
+               b_.stride(2), lanes_, panel_, panel_stride_, panel_, panel_);
+    out_->Close();
+    out_->Close();
+    out_->Blank();
+    return;
+  }
   out_->Open("{} void pack_b(char* const* args, long b, long k0, long k1, long n0, long n1, {}* to)", b_.windows() ? "INLINE" : kOwnFunction,
              ScalarType(packed()));
   DeclareArgs(plan_.args, out_);
