@@ -133,7 +133,7 @@ TEST(Pieces, OptimizerReadsTheRowsOfOneProduct) {
 
 // A concatenation of inputs by the author of the graph, of whatever widths: borders lie inside vectors.
 TEST(Pieces, AnyWidthsAndReaders) {
-  for (const auto& [first, second] : {std::pair<int64_t, int64_t>{16, 32}, {5, 7}, {1, 40}, {33, 16}}) {
+  for (const auto& [first, second] : {std::pair<int64_t, int64_t>{16, 32}, {5, 7}, {1, 40}, {33, 16}, {48, 21}}) {
     for (DType dtype : {DType::kF32, DType::kF64}) {
       Graph graph(fmt::format("cat_{}_{}", first, second));
       Emit emit(graph);
@@ -142,10 +142,11 @@ TEST(Pieces, AnyWidthsAndReaders) {
       const ValueId columns = emit.Cat({input("c", {first, 23}), input("d", {second, 23})}, 0);
       graph.AddOutput("product", graph.Add1("matmul", {rows, columns}));
       graph.AddOutput("swapped", graph.Add1("matmul", {emit.Transpose(columns), emit.Transpose(rows)}));
+      graph.AddOutput("linear", graph.Add1("linear", {input("x", {18, 23}), columns}));
       graph.AddOutput("sum", emit.Add(emit.Exp(rows), input("e", {first + second})));
       graph.AddOutput("across", emit.Mul(emit.Transpose(columns), 2.0));
       ExpectBoth(graph);
-      EXPECT_EQ(Kernels(graph), 4u);
+      EXPECT_EQ(Kernels(graph), 5u);
     }
   }
 }
