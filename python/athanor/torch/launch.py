@@ -1,7 +1,9 @@
 """Calling compiled partitions from PyTorch, at little cost."""
 from __future__ import annotations
 
+import math
 import struct
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +12,7 @@ import torch
 
 from .._library import check, library
 from ..executable import Executable
+from .memory import LARGE, results as memory
 
 _data_ptr = torch.Tensor.data_ptr
 _run = library.athanor_run_pointers
@@ -36,12 +39,15 @@ def make_launch(executable: Executable, outputs: Sequence[Output], unsure: Seque
     pack_inputs = struct.Struct(f"{len(executable.fragment.inputs)}P").pack
     pack_outputs = struct.Struct(f"{len(outputs)}P").pack
     made = [(output.size, output.stride, output.dtype) for output in outputs]
+    places = [object() if output.dtype.itemsize * math.prod(output.size) >= LARGE else None for output in outputs]
+    for place in filter(None, places):
+        weakref.finalize(executable, memory.forget, place)
 
     def launch(*inputs: torch.Tensor, _keep: Executable = executable) -> tuple[torch.Tensor, ...]:
         for i, stride in unsure:
             if inputs[i].stride() != stride:
                 inputs = _arranged(inputs, i, stride)
-        results = tuple([_empty(*how) for how in made])
+        results = tuple([_empty(*how) if place is None else memory.take(place, *how) for place, how in zip(places, made)])
         status = _run(handle, pack_inputs(*map(_data_ptr, inputs)), pack_outputs(*map(_data_ptr, results)))
         if status:
             check(status)
