@@ -179,6 +179,13 @@ ATHANOR_API athanor_status athanor_run_managed(athanor_executable* executable, c
  * order and number. Only indices into tables, and that in-place outputs lie where their inputs do, are checked. */
 ATHANOR_API athanor_status athanor_run_pointers(athanor_executable* executable, const void* const* inputs, void* const* outputs);
 
+/* Threads of the caller's, instead of the library's own, for executables that are compiled afterwards: where the caller's own threads still spin when
+ * an executable runs, and the library's when it has run, they take each other's cores. `parallel` runs body(data) on `threads` threads at once, or on
+ * fewer, the calling one among them, and returns when all have; `number` tells a thread in there its number, 0 for the calling one. GOMP_parallel and
+ * omp_get_thread_num of OpenMP are such (flags are 0). Executables of one number of threads then take turns, call by call. A process forked from this one
+ * has no such threads: executables of its parent run on the calling thread, its own on threads of the library's. Both null: the library's own. */
+ATHANOR_API athanor_status athanor_use_threads(void (*parallel)(void (*body)(void*), void* data, unsigned threads, unsigned flags), int (*number)(void));
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,6 +1,7 @@
 #include "runtime/executable.h"
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <thread>
@@ -81,6 +82,7 @@ struct Executable::Impl {
   std::vector<Patch> input_patches, output_patches;
   ArenaMemory arena, scratch;
   int64_t scratch_stride = 0;
+  bool shares_tasks = false;                                 // some phase has several
 
   void Build(const Options& options, const std::vector<InPlace>& pairs);
   bool TakeKept(const CacheKey& key, const Setting& setting);
@@ -91,6 +93,7 @@ struct Executable::Impl {
   void PlaceInMemory();
   void Describe();
   void Bind(std::span<const void* const> inputs, std::span<void* const> outputs);
+  void RunAll(const std::function<void()>& run);
   void RunLaunch(const Launch& launch);
 };
 
@@ -266,6 +269,9 @@ void Executable::Impl::Describe() {
     }
   }
   report.distinct_kernels = static_cast<int>(kernels.size());
+  for (const auto& kernel : kernels) {
+    for (const LoadedKernel::Phase& phase : kernel->phases) shares_tasks |= phase.tasks > 1;
+  }
 }
 
 void Executable::Impl::Bind(std::span<const void* const> inputs, std::span<void* const> outputs) {
@@ -283,6 +289,9 @@ void Executable::Impl::Bind(std::span<const void* const> inputs, std::span<void*
   for (const Patch& p : input_patches) launches[p.launch].args[p.arg] = static_cast<char*>(const_cast<void*>(inputs[p.position])) + p.offset;
   for (const Patch& p : output_patches) launches[p.launch].args[p.arg] = static_cast<char*>(outputs[p.position]) + p.offset;
 }
+
+// Threads are called together where there is something to share.
+void Executable::Impl::RunAll(const std::function<void()>& run) { shares_tasks ? pool->Together(run) : run(); }
 
 void Executable::Impl::RunLaunch(const Launch& launch) {
   for (const LoadedKernel::Phase& phase : launch.kernel->phases) {
@@ -303,16 +312,20 @@ std::unique_ptr<Executable> Executable::Compile(const Graph& graph, const Option
 
 void Executable::Run(std::span<const void* const> inputs, std::span<void* const> outputs) {
   impl_->Bind(inputs, outputs);
-  for (const Launch& launch : impl_->launches) impl_->RunLaunch(launch);
+  impl_->RunAll([&] {
+    for (const Launch& launch : impl_->launches) impl_->RunLaunch(launch);
+  });
 }
 
 void Executable::RunProfiled(std::span<const void* const> inputs, std::span<void* const> outputs) {
   impl_->Bind(inputs, outputs);
-  for (size_t i = 0; i < impl_->launches.size(); ++i) {
-    const auto start = Clock::now();
-    impl_->RunLaunch(impl_->launches[i]);
-    impl_->report.kernels[i].ms = MillisecondsSince(start);
-  }
+  impl_->RunAll([&] {
+    for (size_t i = 0; i < impl_->launches.size(); ++i) {
+      const auto start = Clock::now();
+      impl_->RunLaunch(impl_->launches[i]);
+      impl_->report.kernels[i].ms = MillisecondsSince(start);
+    }
+  });
 }
 
 const Report& Executable::report() const { return impl_->report; }

@@ -1,7 +1,11 @@
 #include "runtime/worker_pool.h"
 
+#include <pthread.h>
+
 #include <algorithm>
+#include <exception>
 #include <map>
+#include <utility>
 
 #include "ops/error.h"
 
@@ -21,7 +25,24 @@ void WaitWhileEqual(const std::atomic<uint32_t>& value, uint32_t old) {
   value.wait(old, std::memory_order_acquire);
 }
 
+std::mutex host_mutex;
+HostThreads host_threads;
+std::atomic<bool> forked{false};                             // from a process that used a host's threads, which are not here
+
 }  // namespace
+
+void UseHostThreads(const HostThreads& host) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    pthread_atfork([] { host_mutex.lock(); }, [] { host_mutex.unlock(); }, [] {
+      forked = host_threads.parallel != nullptr || forked;
+      host_threads = {};
+      host_mutex.unlock();
+    });
+  });
+  const std::lock_guard lock(host_mutex);
+  if (!forked) host_threads = host;
+}
 
 int DefaultThreads() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -29,16 +50,18 @@ int DefaultThreads() {
 
 std::shared_ptr<WorkerPool> SharedWorkerPool(int threads) {
   static std::mutex mutex;
-  static std::map<int, std::weak_ptr<WorkerPool>> pools;
-  const std::lock_guard lock(mutex);
-  std::shared_ptr<WorkerPool> pool = pools[threads].lock();
-  if (!pool) pools[threads] = pool = std::make_shared<WorkerPool>(threads);
+  static std::map<std::pair<int, bool>, std::weak_ptr<WorkerPool>> pools;
+  const std::scoped_lock lock(mutex, host_mutex);
+  std::weak_ptr<WorkerPool>& shared = pools[{threads, host_threads.parallel != nullptr}];
+  std::shared_ptr<WorkerPool> pool = shared.lock();
+  if (!pool) shared = pool = std::make_shared<WorkerPool>(threads, host_threads);
   return pool;
 }
 
-WorkerPool::WorkerPool(int threads) {
+WorkerPool::WorkerPool(int threads, const HostThreads& host) : threads_(threads), host_(host) {
   ATHANOR_CHECK(threads >= 1);
-  for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { Work(worker); });
+  if (host_.parallel != nullptr) return;
+  for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { Work(worker, 0); });
 }
 
 WorkerPool::~WorkerPool() {
@@ -69,8 +92,42 @@ void WorkerPool::RunChunks(uint32_t loop, int worker) {
   }
 }
 
-void WorkerPool::Work(int worker) {
-  for (uint32_t seen = 0;;) {
+struct WorkerPool::Session {
+  WorkerPool& pool;
+  const std::function<void()>& work;
+  uint32_t begin;                                            // number of the loop before its first
+  std::exception_ptr failure = nullptr;
+};
+
+void WorkerPool::Join(void* data) {
+  Session& session = *static_cast<Session*>(data);
+  WorkerPool& pool = session.pool;
+  if (const int number = pool.host_.number(); number != 0) return pool.Work(number, session.begin);
+  try {
+    session.work();
+  } catch (...) {
+    session.failure = std::current_exception();
+  }
+  const std::lock_guard lock(pool.mutex_);
+  pool.loop_.fetch_or(1, std::memory_order_release);
+  pool.loop_.notify_all();
+}
+
+void WorkerPool::Together(const std::function<void()>& work) {
+  if (host_.parallel == nullptr || threads_ == 1 || forked) return work();
+  const std::lock_guard lock(session_);
+  Session session{*this, work, 0};
+  {
+    const std::lock_guard loop_lock(mutex_);
+    session.begin = (loop_.load(std::memory_order_relaxed) | 1) + 1;
+    loop_.store(session.begin, std::memory_order_release);
+  }
+  host_.parallel(Join, &session, static_cast<unsigned>(threads_), 0);
+  if (session.failure) std::rethrow_exception(session.failure);
+}
+
+void WorkerPool::Work(int worker, uint32_t seen) {
+  while (true) {
     WaitWhileEqual(loop_, seen);
     seen = loop_.load(std::memory_order_acquire);
     if (seen & 1) return;
@@ -80,7 +137,7 @@ void WorkerPool::Work(int worker) {
 
 void WorkerPool::ParallelFor(int64_t tasks, TaskFn* fn, void* context) {
   if (tasks <= 0) return;
-  if (tasks == 1 || workers_.empty()) return fn(context, 0, tasks, 0);
+  if (tasks == 1 || threads_ == 1) return fn(context, 0, tasks, 0);
   const std::lock_guard lock(mutex_);
   const auto chunks = static_cast<uint32_t>(std::min(tasks, threads() * kChunksPerWorker));
   const uint32_t loop = loop_.load(std::memory_order_relaxed) + 2;

@@ -73,6 +73,7 @@ for _name, _arguments in {
     "executable_report": [c_void_p, POINTER(c_char_p)],
     "run": [c_void_p, POINTER(POINTER(DLTensor)), c_size_t, POINTER(POINTER(DLTensor)), c_size_t],
     "run_pointers": [c_void_p, c_char_p, c_char_p],
+    "use_threads": [c_void_p, c_void_p],
 }.items():
     _function = getattr(library, "athanor_" + _name)
     _function.argtypes, _function.restype = _arguments, c_int

@@ -15,6 +15,7 @@
 #include "runtime/c_api/tensors.h"
 #include "runtime/executable.h"
 #include "runtime/log.h"
+#include "runtime/worker_pool.h"
 
 using athanor::Fail;
 
@@ -242,5 +243,12 @@ athanor_status athanor_run_pointers(athanor_executable* executable, const void* 
     const athanor_fragment& signature = executable->signature;
     const std::lock_guard lock(executable->mutex);
     executable->executable->Run({inputs, signature.inputs.size()}, {outputs, signature.outputs.size()});
+  });
+}
+
+athanor_status athanor_use_threads(void (*parallel)(void (*body)(void*), void* data, unsigned threads, unsigned flags), int (*number)(void)) {
+  return Guard([&] {
+    if ((parallel == nullptr) != (number == nullptr)) Fail("athanor_use_threads: one of 'parallel' and 'number' is null, both or none expected");
+    athanor::UseHostThreads({parallel, number});
   });
 }

@@ -165,6 +165,44 @@ static void TestThreads(athanor_executable* executable) {
   CHECK(results[0] != NULL && results[1] != NULL);
 }
 
+/* Threads of the caller's: two at once, of which the second is made anew each time. */
+static __thread int thread_number;
+static int Number(void) { return thread_number; }
+
+struct Call {
+  void (*body)(void*);
+  void* data;
+};
+
+static void* Second(void* call) {
+  thread_number = 1;
+  ((struct Call*)call)->body(((struct Call*)call)->data);
+  return NULL;
+}
+
+static void Parallel(void (*body)(void*), void* data, unsigned threads, unsigned flags) {
+  pthread_t second;
+  struct Call call;
+  call.body = body, call.data = data;
+  CHECK(threads == 2 && flags == 0 && pthread_create(&second, NULL, Second, &call) == 0);
+  body(data);
+  pthread_join(second, NULL);
+}
+
+static void TestCallersThreads(const athanor_fragment* fragment) {
+  athanor_executable* executable;
+  const void* inputs[3];
+  void* outputs[1];
+  float y_data[4] = {0};
+  REFUSED(athanor_use_threads(Parallel, NULL), ATHANOR_INVALID, "both or none expected");
+  CHECK(athanor_use_threads(Parallel, Number) == ATHANOR_OK);
+  executable = Compile(fragment, NULL, 0);
+  inputs[0] = x_data, inputs[1] = w_data, inputs[2] = b_data, outputs[0] = y_data;
+  CHECK(athanor_run_pointers(executable, inputs, outputs) == ATHANOR_OK && Equal(y_data, kExpected, 4));
+  athanor_executable_free(executable);
+  CHECK(athanor_use_threads(NULL, NULL) == ATHANOR_OK);
+}
+
 static void TestGradient(const athanor_fragment* fragment) {
   athanor_fragment* joint = NULL;
   athanor_executable* executable;
@@ -255,6 +293,7 @@ int main(int argc, char** argv) {
   TestBadTensors(executable);
   TestManaged(executable);
   TestThreads(executable);
+  TestCallersThreads(fragment);
   TestGradient(fragment);
   TestIndices();
   TestInPlace();

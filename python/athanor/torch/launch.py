@@ -1,7 +1,9 @@
 """Calling compiled partitions from PyTorch, at little cost."""
 from __future__ import annotations
 
+import ctypes
 import math
+import os
 import struct
 import weakref
 from collections.abc import Callable, Sequence
@@ -22,6 +24,21 @@ try:
 except ImportError:
     def _empty(size: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         return torch.empty_strided(size, stride, dtype=dtype)
+
+
+def _use_openmp() -> None:
+    """Has the library run on the threads that PyTorch's own operations run on: those of OpenMP go on spinning for milliseconds behind each of them."""
+    for name in ("libgomp.so.1", "libiomp5.so", "libomp.so"):
+        try:
+            openmp = ctypes.CDLL(name, mode=os.RTLD_NOLOAD | os.RTLD_NOW)  # where it is loaded
+            addresses = [ctypes.cast(getattr(openmp, function), ctypes.c_void_p) for function in ("GOMP_parallel", "omp_get_thread_num")]
+        except (OSError, AttributeError):
+            continue
+        return check(library.athanor_use_threads(*addresses))
+
+
+if torch.backends.openmp.is_available():
+    _use_openmp()
 
 
 @dataclass
