@@ -109,7 +109,7 @@ void AppendValueUnits(int lanes, std::vector<PreludeUnit>* units) {
 
 // All that sources of one kind may carry.
 struct Vocabulary {
-  std::string types;
+  std::string types, all;                                    // types and all units
   std::vector<PreludeUnit> units;                            // each after those that it needs
   std::map<std::string_view, size_t> by_name;
 };
@@ -122,7 +122,11 @@ Vocabulary MakeVocabulary(Isa isa, int lanes, bool bf16_instructions) {
   AppendMathUnits(isa, lanes, &result.units);
   AppendRandomUnits(lanes, &result.units);
   AppendRoutineUnits(lanes, &result.units);
-  for (size_t i = 0; i < result.units.size(); ++i) result.by_name.emplace(result.units[i].name, i);
+  result.all = result.types;
+  for (size_t i = 0; i < result.units.size(); ++i) {
+    result.by_name.emplace(result.units[i].name, i);
+    result.all += result.units[i].text;
+  }
   return result;
 }
 
@@ -157,12 +161,9 @@ const char* Tag(DType dtype) {
 
 }  // namespace
 
-std::string VocabularyText(const CpuTarget& cpu) {
+const std::string& VocabularyText(const CpuTarget& cpu) {
   const Prelude prelude(cpu, cpu.vector_bytes() / 4);
-  const Vocabulary& vocabulary = VocabularyOf(prelude.isa(), prelude.lanes(), prelude.bf16_instructions());
-  std::string text = vocabulary.types;
-  for (const PreludeUnit& unit : vocabulary.units) text += unit.text;
-  return text;
+  return VocabularyOf(prelude.isa(), prelude.lanes(), prelude.bf16_instructions()).all;
 }
 
 void Prelude::Use(std::string_view helper) { used_.emplace(helper); }

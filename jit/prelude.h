@@ -67,7 +67,7 @@ class Prelude {
 };
 
 // The whole vocabulary of kernels whose lanes are f32: what it says identifies all that routines are made of but themselves.
-std::string VocabularyText(const CpuTarget& cpu);
+const std::string& VocabularyText(const CpuTarget& cpu);
 
 // C++ type names: of one element in memory, of a scalar value, of a vector of values. Values of bf16 and f16 are float.
 std::string_view MemoryType(DType dtype);

@@ -50,9 +50,9 @@ int DefaultThreads() {
 
 std::shared_ptr<WorkerPool> SharedWorkerPool(int threads) {
   static std::mutex mutex;
-  static std::map<std::pair<int, bool>, std::weak_ptr<WorkerPool>> pools;
+  static std::map<std::pair<int, decltype(HostThreads::parallel)>, std::weak_ptr<WorkerPool>> pools;
   const std::scoped_lock lock(mutex, host_mutex);
-  std::weak_ptr<WorkerPool>& shared = pools[{threads, host_threads.parallel != nullptr}];
+  std::weak_ptr<WorkerPool>& shared = pools[{threads, host_threads.parallel}];
   std::shared_ptr<WorkerPool> pool = shared.lock();
   if (!pool) shared = pool = std::make_shared<WorkerPool>(threads, host_threads);
   return pool;

@@ -23,8 +23,8 @@ void Info(bool json) {
   if (json) {
     const nlohmann::ordered_json document = {
         {"version", ATHANOR_VERSION}, {"target", "cpu"}, {"cpu", cpu.model}, {"isa", Name(cpu.isa)}, {"features", cpu.features},
-        {"compiler", CompilerIdentity(cpu)}, {"routines", InstalledRoutines().size()}, {"cores", cpu.cores}, {"threads", threads}, {"l1_bytes", cpu.l1_bytes}, {"l2_bytes", cpu.l2_bytes},
-        {"l3_bytes", cpu.l3_bytes}, {"cache_directory", options.cache_directory}, {"peak_gflops_f32", all.gflops_f32},
+        {"compiler", CompilerIdentity(cpu)}, {"routines", InstalledRoutines().size()}, {"cores", cpu.cores},
+        {"threads", threads}, {"l1_bytes", cpu.l1_bytes}, {"l2_bytes", cpu.l2_bytes}, {"l3_bytes", cpu.l3_bytes}, {"cache_directory", options.cache_directory}, {"peak_gflops_f32", all.gflops_f32},
         {"peak_gflops_f64", all.gflops_f64}, {"peak_gflops_bf16", all.gflops_bf16}, {"read_gbs", all.read_gbs},
         {"peak_gflops_f32_1_thread", one.gflops_f32}, {"peak_gflops_bf16_1_thread", one.gflops_bf16}, {"read_gbs_1_thread", one.read_gbs}};
     fmt::print("{}\n", document.dump(1));
@@ -32,7 +32,8 @@ void Info(bool json) {
   }
   fmt::print("athanor {}\ncpu       {}, {} cores, {}\ncaches    L1 {} KB, L2 {} KB, L3 {} KB\n", ATHANOR_VERSION, cpu.model, cpu.cores, Name(cpu.isa),
              cpu.l1_bytes >> 10, cpu.l2_bytes >> 10, cpu.l3_bytes >> 10);
-  fmt::print("compiler  {}\nroutines  {} compiled with the library\ncache     {}\n", CompilerIdentity(cpu), InstalledRoutines().size(), options.cache_directory.empty() ? "none" : options.cache_directory);
+  fmt::print("compiler  {}\nroutines  {} compiled with the library\ncache     {}\n", CompilerIdentity(cpu), InstalledRoutines().size(),
+             options.cache_directory.empty() ? "none" : options.cache_directory);
   fmt::print("peak      {:.1f} GFLOP/s f32, {:.1f} f64, {:.1f} bf16, reading {:.1f} GB/s with {} threads; {:.1f}, {:.1f}, {:.1f}, {:.1f} with one\n",
              all.gflops_f32, all.gflops_f64, all.gflops_bf16, all.read_gbs, threads, one.gflops_f32, one.gflops_f64, one.gflops_bf16, one.read_gbs);
 }

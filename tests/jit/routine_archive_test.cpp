@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "jit/compiler.h"
 #include "jit/prelude.h"
@@ -42,7 +44,7 @@ TEST(RoutineArchive, GivesBackWhatItWasGiven) {
 TEST(RoutineArchive, RefusesOtherImages) {
   Image image{std::vector<std::byte>(10), {{"a", 0}, {"a.entry", 2}, {"a.last", 9}}};
   RoutineArchive whole(image);
-  for (const auto& [symbol, offset] : std::map<std::string, int64_t>{{"a", 3}, {"a.entry", 10}, {"a.last", 1}, {"a.last", 10}}) {
+  for (const auto& [symbol, offset] : std::vector<std::pair<std::string, int64_t>>{{"a", 3}, {"a.entry", 10}, {"a.last", 1}, {"a.last", 10}}) {
     Image damaged = image;
     damaged.symbols[symbol] = offset;
     EXPECT_THROW(RoutineArchive{damaged}, Error) << symbol;

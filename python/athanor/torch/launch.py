@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import os
 import struct
@@ -16,6 +17,7 @@ from .._library import check, library
 from ..executable import Executable
 from .memory import LARGE, results as memory
 
+log = logging.getLogger("athanor.torch")
 _data_ptr = torch.Tensor.data_ptr
 _run = library.athanor_run_pointers
 
@@ -35,6 +37,7 @@ def _use_openmp() -> None:
         except (OSError, AttributeError):
             continue
         return check(library.athanor_use_threads(*addresses))
+    log.info("OpenMP is not found in this process: partitions run on threads of the library, besides PyTorch's")
 
 
 if torch.backends.openmp.is_available():
