@@ -153,7 +153,7 @@ std::string BodyEmitter::OffsetText(const Digits& digits, const std::string& ind
         part = k + 1 < digits.size() ? fmt::format("digit({}, {}, {})", index, below, digit.extent)
                                      : fmt::format("high_digit({}, {})", index, below);
       }
-      text = Plus(text, digit.stride == 1 ? part : fmt::format("{} * {}", part, digit.stride));
+      text = Plus(text, digit.stride == 1 ? part : fmt::format("{} * {}", part, Size(digit.stride)));
     }
     below *= digit.extent;
   }
@@ -186,7 +186,7 @@ BodyEmitter::Access BodyEmitter::Address(const Operand& operand, int64_t begin, 
   if (operand.row >= 0) {
     const Value row = Get(operand.row);
     lanes |= row.vector;
-    offset = Plus(offset, fmt::format("{}{} * {}", row.text, row.vector ? "[l]" : "", operand.row_stride));
+    offset = Plus(offset, fmt::format("{}{} * {}", row.text, row.vector ? "[l]" : "", Size(operand.row_stride)));
   }
   if (lanes && access.stride != 0) offset = Plus(offset, fmt::format("l * {}", access.stride));
   access.kind = lanes                ? Access::Kind::kLanes
@@ -196,7 +196,8 @@ BodyEmitter::Access BodyEmitter::Address(const Operand& operand, int64_t begin, 
   access.pointer = fmt::format("a{}{}", operand.arg, offset.empty() ? "" : " + " + offset);
   // Last, so that loads which differ in it alone share the rest.
   if (const int64_t constant = operand.map.offset(); constant != 0) {
-    access.pointer += fmt::format(" {} {}", constant < 0 ? '-' : '+', std::abs(constant));
+    const bool negative = constant < 0 && sizes_ == nullptr;
+    access.pointer += fmt::format(" {} {}", negative ? '-' : '+', Size(negative ? -constant : constant));
   }
   return access;
 }

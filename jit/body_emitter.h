@@ -8,6 +8,7 @@
 #include "jit/body.h"
 #include "jit/plan.h"
 #include "jit/prelude.h"
+#include "jit/sizes.h"
 #include "jit/source_writer.h"
 
 namespace athanor {
@@ -33,6 +34,9 @@ class BodyEmitter {
   // The referred objects outlive the emitter. `prefix` starts the names of the variables.
   BodyEmitter(const Body& body, const std::vector<KernelArg>& args, Prelude* prelude, SourceWriter* out,
               std::string prefix = "x");
+
+  // Strides and offsets are from now on arguments of a routine.
+  void NameSizes(Sizes* sizes) { sizes_ = sizes; }
 
   // What follows (indices, names, the vector dimension) is forgotten at the matching Pop.
   void Push();
@@ -76,6 +80,7 @@ class BodyEmitter {
   Access AddressOf(int arg, const Layout& map, bool by_lanes);
   Access PiecedAddress(const Operand& operand);
   bool WithinPiece(const Operand& operand) const;           // all lanes lie within one piece
+  std::string Size(int64_t size) { return sizes_ != nullptr ? sizes_->Text(size) : std::to_string(size); }
   std::string OffsetText(const Digits& digits, const std::string& index);
   bool Uniform(const Digits& digits, int64_t begin) const;  // all lanes lie within digit 0
   std::string Lanes() const;                                // number of live lanes
@@ -108,6 +113,7 @@ class BodyEmitter {
   Prelude* prelude_;
   SourceWriter* out_;
   std::string prefix_;
+  Sizes* sizes_ = nullptr;
   std::vector<uint32_t> varies_;
   State state_;
   std::vector<State> saved_;

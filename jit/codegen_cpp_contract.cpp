@@ -66,7 +66,7 @@ class ContractGenerator {
     PlaceTemporaries(&source);
     ContractMoments moments(plan_, MomentsParts(), &prelude_, &out_);
     moments.PlaceParts(&source);
-    if (where_c_ != C::kOutput) WriteContractEpilogue(plan_, Blocks(), &moments, &prelude_, &out_);
+    if (where_c_ != C::kOutput) epilogue_numbers_ = WriteContractEpilogue(plan_, Blocks(), &moments, &prelude_, &out_);
     WritePackers(&source);
     WriteTiles(&source);
     if (k_parts_ > 1) WriteCombine(&source);
@@ -261,7 +261,7 @@ class ContractGenerator {
     if (column_blocks) out_.Close();
     if (k_blocks()) out_.Close();
     if (where_c_ == C::kBlock && along_rows_) {
-      out_.Line("epilogue(args, b, m0, m1 - m0, c0, c1, ({}*)(scratch + {}));", type_, scratch_c_);
+      out_.Line("epilogue(args, b, m0, m1 - m0, c0, c1, ({}*)(scratch + {}){});", type_, scratch_c_, epilogue_numbers_);
     }
     for (int depth = 0; depth < 2; ++depth) out_.Close();
     out_.Blank();
@@ -352,7 +352,7 @@ class ContractGenerator {
   // written in longer pieces, and where moments are taken, as sums across a vector are few.
   void WriteEpilogueCall(std::string_view from, std::string_view to, std::string_view strip) {
     if (where_c_ == C::kPartial || where_c_ == C::kOutput || along_rows_) return;
-    out_.Line("{}epilogue(args, b, m, rows, {}, {}, {});", k_blocks() ? "if (k1 == k_end) " : "", from, to, CPointer(from, strip));
+    out_.Line("{}epilogue(args, b, m, rows, {}, {}, {}{});", k_blocks() ? "if (k1 == k_end) " : "", from, to, CPointer(from, strip), epilogue_numbers_);
   }
 
   void WritePackTaskB() {
@@ -452,10 +452,10 @@ class ContractGenerator {
               c_row_, k_parts_, part);
     if (contract_.moments) {
       out_.Open("for (long n0 = 0; n0 < {}; n0 += {})", n_, kCombinedColumns);
-      out_.Line("epilogue(args, b, m0, m1 - m0, n0, n0 + {0} < {1} ? n0 + {0} : {1}, c + n0);", kCombinedColumns, n_);
+      out_.Line("epilogue(args, b, m0, m1 - m0, n0, n0 + {0} < {1} ? n0 + {0} : {1}, c + n0{2});", kCombinedColumns, n_, epilogue_numbers_);
       out_.Close();
     } else {
-      out_.Line("epilogue(args, b, m0, m1 - m0, 0, {}, c);", n_);
+      out_.Line("epilogue(args, b, m0, m1 - m0, 0, {}, c{});", n_, epilogue_numbers_);
     }
     for (int depth = 0; depth < 2; ++depth) out_.Close();
     source->phases.push_back({"combine", contract_.batch * chunks});
@@ -468,6 +468,7 @@ class ContractGenerator {
   int lanes_;
   Prelude prelude_;
   SourceWriter out_;
+  std::string epilogue_numbers_;                             // with which its calls end
   std::string_view type_, packed_;                           // of C, and of the elements of packed operands
   ContractOperand a_, b_;
   bool along_rows_, by_strips_;

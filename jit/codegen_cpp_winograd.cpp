@@ -42,7 +42,7 @@ class WinogradGenerator {
   KernelSource Generate() {
     KernelSource source;
     ContractMoments moments(plan_, {}, &prelude_, &out_);
-    WriteContractEpilogue(plan_, {.c_row = schedule_.tile * pixel_row_}, &moments, &prelude_, &out_);
+    epilogue_numbers_ = WriteContractEpilogue(plan_, {.c_row = schedule_.tile * pixel_row_}, &moments, &prelude_, &out_);
     WriteTransformWeights();
     writer_.WriteData(transforms_.data, block_, data_row_, data_point_);
     by_task() ? WriteWindowsPhase(&source) : WriteWeightsPhase(&source);
@@ -277,7 +277,7 @@ class WinogradGenerator {
     out_.Line("const long n0 = {}(ty * {} + i) * {} + tx * {};", form_.images > 1 ? fmt::format("image % {} * {} + ", form_.images, form_.x.out * form_.y.out) : "",
               tile, form_.x.out, tile);
     out_.Line("const long width = run * {0} < {1} - tx * {0} ? run * {0} : {1} - tx * {0};", tile, form_.x.out);
-    out_.Line("epilogue(args, image / {}, m, rows, n0, n0 + width, pixels + i * {} + (p - p0) * {});", form_.images, pixel_row_, tile);
+    out_.Line("epilogue(args, image / {}, m, rows, n0, n0 + width, pixels + i * {} + (p - p0) * {}{});", form_.images, pixel_row_, tile, epilogue_numbers_);
     out_.Close();
     writer_.CloseRuns();
     for (int depth = 0; depth < 3; ++depth) out_.Close();
@@ -292,6 +292,7 @@ class WinogradGenerator {
   WinogradTransforms transforms_;
   Prelude prelude_;
   SourceWriter out_;
+  std::string epilogue_numbers_;                             // with which its calls end
   WinogradWriter writer_;
   int64_t block_;
   // Elements from row to row, and from point to point.

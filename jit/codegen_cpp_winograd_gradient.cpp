@@ -45,7 +45,7 @@ class WinogradGradientGenerator {
     prelude_.Use("interleave");
     ContractMoments moments(plan_, {}, &prelude_, &out_);
     const int64_t rows = (parts_ > 1 ? 1 : schedule_.mc) * taps_;
-    WriteContractEpilogue(plan_, {row_, std::gcd(rows, contract_.m), rows, form_.out_channels % lanes_ == 0}, &moments, &prelude_, &out_);
+    epilogue_numbers_ = WriteContractEpilogue(plan_, {row_, std::gcd(rows, contract_.m), rows, form_.out_channels % lanes_ == 0}, &moments, &prelude_, &out_);
     writer_.WriteData(transforms_.data, schedule_.kc, data_row_, data_point_);
     WriteOutput();
     WriteGradients(&source);
@@ -207,7 +207,7 @@ class WinogradGradientGenerator {
     } else {
       out_.Line("float* const results = (float*)(scratch + {});", results_);
       out_.Line("transform_output(sums, channels, {}, {}, results);", row_, sum_point_);
-      out_.Line("epilogue(args, 0, c0 * {0}, channels * {0}, 0, {1}, results);", taps_, form_.out_channels);
+      out_.Line("epilogue(args, 0, c0 * {0}, channels * {0}, 0, {1}, results{2});", taps_, form_.out_channels, epilogue_numbers_);
     }
     for (int depth = 0; depth < 2; ++depth) out_.Close();
     out_.Blank();
@@ -222,7 +222,7 @@ class WinogradGradientGenerator {
     out_.Open("for (long c = begin; c < end; ++c)");
     out_.Line("add_parts_f32((const float*)args[{0}] + c * {1}, {2}, {3}, results, {1});", plan_.args.size() + 1, taps_ * row_, parts_,
               form_.channels * taps_ * row_);
-    out_.Line("epilogue(args, 0, c * {0}, {0}, 0, {1}, results);", taps_, form_.out_channels);
+    out_.Line("epilogue(args, 0, c * {0}, {0}, 0, {1}, results{2});", taps_, form_.out_channels, epilogue_numbers_);
     for (int depth = 0; depth < 2; ++depth) out_.Close();
     source->phases.push_back({"combine", form_.channels});
   }
@@ -235,6 +235,7 @@ class WinogradGradientGenerator {
   WinogradTransforms transforms_;
   Prelude prelude_;
   SourceWriter out_;
+  std::string epilogue_numbers_;                             // with which its calls end
   WinogradWriter writer_;
   // Elements of a row of results (whole panels), and from row to row and point to point.
   int64_t row_, gradient_row_, gradient_point_, data_row_, data_point_, sum_point_, square_;

@@ -5,26 +5,29 @@
 #include "jit/body_emitter.h"
 #include "jit/contract_operand.h"
 #include "jit/loop_writer.h"
+#include "jit/prelude_units.h"
+#include "jit/sizes.h"
 
 namespace athanor {
 namespace {
 
 class EpilogueWriter {
  public:
-  EpilogueWriter(const KernelPlan& plan, const EpilogueBlocks& blocks, ContractMoments* moments, Prelude* prelude, SourceWriter* out)
+  EpilogueWriter(const KernelPlan& plan, const EpilogueBlocks& blocks, ContractMoments* moments, Prelude* prelude)
       : plan_(plan), contract_(std::get<ContractPlan>(plan.detail)), blocks_(blocks), moments_(moments), lanes_(prelude->lanes()), type_(ScalarType(contract_.accumulator)),
-        prelude_(prelude), out_(out) {}
+        prelude_(prelude) {}
 
-  void WriteRows() {
-    out_->Comment("Columns [n0, n1) of `rows` rows of C, finished and stored.");
-    out_->Open("static __attribute__((noinline)) void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c)", type_);
-    DeclareArgs(plan_.args, out_);
-    BodyEmitter emitter(contract_.epilogue, plan_.args, prelude_, out_);
-    LoopWriter loops(&emitter, prelude_, out_, 1, false);
+  // Both give the numbers that end a call. As a routine, of which layers of many sizes and their schedules share one.
+  std::string WriteRows() {
+    OpenRoutine("Columns [n0, n1) of `rows` rows of C, finished and stored.");
+    BodyEmitter emitter(contract_.epilogue, plan_.args, prelude_, &out_);
+    emitter.NameSizes(&sizes_);
+    LoopWriter loops(&emitter, prelude_, &out_, 1, false);
     prelude_->Use("load", contract_.accumulator);
     emitter.SetIndex(0, "b");
     loops.HoistStores();
-    out_->Open("for (long m = m0; m < m0 + rows; ++m, c += {})", blocks_.c_row);
+    if (moments_->by_parts()) moments_->BeginParts(&sizes_, &out_);
+    out_.Open("for (long m = m0; m < m0 + rows; ++m, c += {})", c_row_);
     emitter.Push();
     emitter.SetIndex(1, "m");
     loops.HoistStores();
@@ -32,62 +35,43 @@ class EpilogueWriter {
       for (size_t e = 0; e < contract_.epilogue.exprs.size(); ++e) {
         if (contract_.epilogue.exprs[e].kind != Expr::Kind::kAccumulator) continue;
         if (contract_.n == 1) {
-          out_->Line("const {} product = *c;", type_);
+          out_.Line("const {} product = *c;", type_);
         } else {
-          out_->Line("const {} product = load(c + ({} - n0));", VectorType(contract_.accumulator), index);
+          out_.Line("const {} product = load(c + ({} - n0));", VectorType(contract_.accumulator), index);
         }
         emitter.Bind(static_cast<int>(e), "product", contract_.n > 1);
       }
     });
     loops.SetWhole(blocks_.whole_columns);
-    if (moments_->by_parts()) moments_->BeginPart(&loops, &emitter);
+    if (moments_->by_parts()) moments_->BeginPart(&loops, &emitter, &out_);
     loops.VectorLoop(2, "n0", "n1");
-    if (moments_->by_parts()) moments_->EndPart();
+    if (moments_->by_parts()) moments_->EndPart(&sizes_, &out_);
     emitter.Pop();
-    out_->Close();
-    out_->Close();
-    out_->Blank();
+    out_.Close();
+    return CloseRoutine();
   }
 
-  // By the prelude's routine, along n or along m.
-  void WriteCopy(const Operand& output) {
-    const bool rows = FirstStride(output.map.dim(2)) == 1;
-    const char* const routine = rows ? "copy_rows" : "copy_squares";
-    prelude_->Use(routine, contract_.accumulator);
-    out_->Comment(fmt::format("Columns [n0, n1) of `rows` rows of C, stored as they are{}.", rows ? "" : ", along m"));
-    out_->Open("INLINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c)", type_);
-    DeclareArgs(plan_.args, out_);
-    BodyEmitter emitter(contract_.epilogue, plan_.args, prelude_, out_);
-    emitter.SetIndex(0, "b");
-    emitter.SetIndex(1, "m0");
-    emitter.SetIndex(2, "n0");
-    out_->Line("{}_{}(c, {}, {}, {}, rows, n1 - n0);", routine, Name(contract_.accumulator), blocks_.c_row, emitter.Pointer(output),
-               FirstStride(output.map.dim(rows ? 1 : 2)));
-    out_->Close();
-    out_->Blank();
-  }
-
-  void WriteTransposed() {
+  std::string WriteTransposed() {
     const DType dtype = contract_.accumulator;
     for (const char* helper : {"load", "transpose"}) prelude_->Use(helper, dtype);
-    out_->Comment("Columns [n0, n1) of `rows` rows of C, finished and stored along m.");
-    out_->Open("static __attribute__((noinline)) void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c)", type_);
-    DeclareArgs(plan_.args, out_);
-    BodyEmitter emitter(contract_.epilogue, plan_.args, prelude_, out_);
-    LoopWriter loops(&emitter, prelude_, out_, 1, false);
+    OpenRoutine("Columns [n0, n1) of `rows` rows of C, finished and stored along m.");
+    BodyEmitter emitter(contract_.epilogue, plan_.args, prelude_, &out_);
+    emitter.NameSizes(&sizes_);
+    LoopWriter loops(&emitter, prelude_, &out_, 1, false);
     emitter.SetIndex(0, "b");
     loops.HoistStores();
-    out_->Open("for (long n = n0; n < n1; n += {})", lanes_);
-    if (!blocks_.whole_columns) out_->Line("const long columns = n1 - n < {0} ? n1 - n : {0};", lanes_);
-    out_->Line("long m = m0;");
+    out_.Open("for (long n = n0; n < n1; n += {})", lanes_);
+    if (!blocks_.whole_columns) out_.Line("const long columns = n1 - n < {0} ? n1 - n : {0};", lanes_);
+    out_.Line("long m = m0;");
     for (bool tail : {false, true}) {
       if (tail ? blocks_.row_multiple % lanes_ == 0 : blocks_.most_rows < lanes_) continue;
-      out_->Open(fmt::runtime(tail ? "if (m < m0 + rows)" : "for (; m + {0} <= m0 + rows; m += {0})"), lanes_);
-      out_->Line("{} r[{}]{};", VectorType(dtype), lanes_, tail ? " = {}" : "");
-      if (!tail) out_->Unroll();
-      out_->Line("for (long i = 0; i < {}; ++i) r[i] = load(c + (m - m0 + i) * {} + (n - n0));", tail ? "m0 + rows - m" : std::to_string(lanes_), blocks_.c_row);
-      out_->Line("transpose(r);");
-      out_->Open("for (long i = 0; i < {}; ++i)", blocks_.whole_columns ? std::to_string(lanes_) : "columns");
+      out_.Open(fmt::runtime(tail ? "if (m < m0 + rows)" : "for (; m + {0} <= m0 + rows; m += {0})"), lanes_);
+      out_.Line("{} r[{}]{};", VectorType(dtype), lanes_, tail ? " = {}" : "");
+      if (!tail) out_.Unroll();
+      out_.Line("for (long i = 0; i < {}; ++i) r[i] = load(c + (m - m0 + i) * {} + (n - n0));", tail ? "m0 + rows - m" : std::to_string(lanes_),
+                c_row_);
+      out_.Line("transpose(r);");
+      out_.Open("for (long i = 0; i < {}; ++i)", blocks_.whole_columns ? std::to_string(lanes_) : "columns");
       emitter.Push();
       emitter.SetIndex(2, "(n + i)");
       emitter.SetVector(1, "m", std::gcd(blocks_.begin_multiple, static_cast<int64_t>(lanes_)), tail ? "(m0 + rows - m)" : "");
@@ -96,15 +80,26 @@ class EpilogueWriter {
       }
       emitter.EmitStores();
       emitter.Pop();
-      out_->Close();
-      out_->Close();
+      out_.Close();
+      out_.Close();
     }
-    out_->Close();
-    out_->Close();
-    out_->Blank();
+    out_.Close();
+    return CloseRoutine();
   }
 
  private:
+  void OpenRoutine(std::string_view comment) {
+    out_.Comment(comment);
+    out_.Open("ROUTINE void $NAME(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c$SIZES)", type_);
+    DeclareArgs(plan_.args, &out_);
+  }
+
+  std::string CloseRoutine() {
+    out_.Close();
+    prelude_->AddRoutine("epilogue", Substitute(out_.text(), {{"$SIZES", sizes_.Parameters()}}));
+    return sizes_.Arguments();
+  }
+
   const KernelPlan& plan_;
   const ContractPlan& contract_;
   const EpilogueBlocks& blocks_;
@@ -112,8 +107,29 @@ class EpilogueWriter {
   int lanes_;
   std::string_view type_;
   Prelude* prelude_;
-  SourceWriter* out_;
+  Sizes sizes_;
+  const std::string c_row_ = sizes_.Add(blocks_.c_row);
+  SourceWriter out_;
 };
+
+// Results that are stored as they are, by the prelude's routine, along n or along m.
+void WriteCopy(const KernelPlan& plan, const Operand& output, int64_t c_row, Prelude* prelude, SourceWriter* out) {
+  const auto& contract = std::get<ContractPlan>(plan.detail);
+  const bool rows = FirstStride(output.map.dim(2)) == 1;
+  const char* const routine = rows ? "copy_rows" : "copy_squares";
+  prelude->Use(routine, contract.accumulator);
+  out->Comment(fmt::format("Columns [n0, n1) of `rows` rows of C, stored as they are{}.", rows ? "" : ", along m"));
+  out->Open("INLINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const {}* c)", ScalarType(contract.accumulator));
+  DeclareArgs(plan.args, out);
+  BodyEmitter emitter(contract.epilogue, plan.args, prelude, out);
+  emitter.SetIndex(0, "b");
+  emitter.SetIndex(1, "m0");
+  emitter.SetIndex(2, "n0");
+  out->Line("{}_{}(c, {}, {}, {}, rows, n1 - n0);", routine, Name(contract.accumulator), c_row, emitter.Pointer(output),
+            FirstStride(output.map.dim(rows ? 1 : 2)));
+  out->Close();
+  out->Blank();
+}
 
 }  // namespace
 
@@ -133,12 +149,15 @@ const Operand* OutputOfTiles(const KernelPlan& plan, int lanes) {
   return output != nullptr && FirstStride(output->map.dim(2)) == 1 && std::get<ContractPlan>(plan.detail).n % lanes == 0 ? output : nullptr;
 }
 
-void WriteContractEpilogue(const KernelPlan& plan, const EpilogueBlocks& blocks, ContractMoments* moments, Prelude* prelude, SourceWriter* out) {
-  EpilogueWriter writer(plan, blocks, moments, prelude, out);
+std::string WriteContractEpilogue(const KernelPlan& plan, const EpilogueBlocks& blocks, ContractMoments* moments, Prelude* prelude, SourceWriter* out) {
   const bool along_rows = StoresAlongRows(std::get<ContractPlan>(plan.detail));
   const Operand* const output = PlainOutput(plan);
-  if (output != nullptr && (along_rows || FirstStride(output->map.dim(2)) == 1)) return writer.WriteCopy(*output);
-  along_rows ? writer.WriteTransposed() : writer.WriteRows();
+  if (output != nullptr && (along_rows || FirstStride(output->map.dim(2)) == 1)) {
+    WriteCopy(plan, *output, blocks.c_row, prelude, out);
+    return "";
+  }
+  EpilogueWriter writer(plan, blocks, moments, prelude);
+  return along_rows ? writer.WriteTransposed() : writer.WriteRows();
 }
 
 }  // namespace athanor

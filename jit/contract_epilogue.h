@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <string>
 
 #include "jit/contract_moments.h"
 #include "jit/plan.h"
@@ -23,10 +24,10 @@ struct EpilogueBlocks {
   int64_t begin_multiple = 1;
 };
 
-// Writes the function that finishes a block of a contraction's results and stores it,
-//   epilogue(args, b, m0, rows, n0, n1, c)
+// Writes the function that finishes a block of a contraction's results and stores it, and gives the numbers that end each call of it,
+//   epilogue(args, b, m0, rows, n0, n1, c<numbers>)
 // rows [m0, m0 + rows) and columns [n0, n1) of batch b, `c` where the first of them lies and `c_row` elements from row to row. Where results
 // lie contiguously along m (StoresAlongRows), squares of C are transposed in registers. Where `moments` are taken by parts, [n0, n1) is a part.
-void WriteContractEpilogue(const KernelPlan& plan, const EpilogueBlocks& blocks, ContractMoments* moments, Prelude* prelude, SourceWriter* out);
+std::string WriteContractEpilogue(const KernelPlan& plan, const EpilogueBlocks& blocks, ContractMoments* moments, Prelude* prelude, SourceWriter* out);
 
 }  // namespace athanor

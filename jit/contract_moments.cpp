@@ -32,44 +32,52 @@ std::string ContractMoments::AsStored(const std::string& value) const {
   return fmt::format("{0}_value({0}_bits({1}))", Name(memory), value);
 }
 
-void ContractMoments::DeclareSums() { out_->Line("{0} sums[{1}] = {{}}, squares[{1}] = {{}};", vector_, kChains); }
+void ContractMoments::DeclareSums(SourceWriter* out) { out->Line("{0} sums[{1}] = {{}}, squares[{1}] = {{}};", vector_, kChains); }
 
-void ContractMoments::Add(const std::string& sums, int chain, const std::string& term, const std::string& live) {
-  if (live.empty()) return out_->Line("{}[{}] += {};", sums, chain, term);
+void ContractMoments::Add(const std::string& sums, int chain, const std::string& term, const std::string& live, SourceWriter* out) {
+  if (live.empty()) return out->Line("{}[{}] += {};", sums, chain, term);
   prelude_->Use("select", contract_.accumulator);
   prelude_->Use("iota", DType::kI32);
-  out_->Line("{0}[{1}] = select(iota_i32() < (int){2}, {0}[{1}] + {3}, {0}[{1}]);", sums, chain, live, term);
+  out->Line("{0}[{1}] = select(iota_i32() < (int){2}, {0}[{1}] + {3}, {0}[{1}]);", sums, chain, live, term);
 }
 
 std::string ContractMoments::Total(const std::string& sums) { return fmt::format("sum(({0}[0] + {0}[1]) + ({0}[2] + {0}[3]))", sums); }
 
-void ContractMoments::BeginPart(LoopWriter* loops, BodyEmitter* emitter) {
+void ContractMoments::BeginParts(Sizes* sizes, SourceWriter* out) {
+  const std::string arg = sizes->Add(parts_arg_), batch = sizes->Add(contract_.m * row_parts_ * kPart), block = sizes->Add(parts_.block);
+  std::string part = fmt::format("n0 / {}", block);
+  if (block_parts_ > 1) {
+    const std::string block_parts = sizes->Add(block_parts_), strip = sizes->Add(parts_.strip);
+    part = fmt::format("({} * {} + n0 % {} / {})", part, block_parts, block, strip);
+  }
+  out->Line("{0}* const parts = ({0}*)args[{1}] + b * {2} + {3} * {4};", type_, arg, batch, part, kPart);
+}
+
+void ContractMoments::BeginPart(LoopWriter* loops, BodyEmitter* emitter, SourceWriter* out) {
   const int expr = contract_.moments->expr;
   emitter->Push();
   emitter->SetIndex(2, "n0");
   for (size_t e = 0; e < contract_.epilogue.exprs.size(); ++e) {
     if (contract_.epilogue.exprs[e].kind == Expr::Kind::kAccumulator) emitter->Bind(static_cast<int>(e), "*c", false);
   }
-  out_->Line("const {} column = {};", type_, AsStored(emitter->Scalar(expr)));
-  out_->Line("const {} first = column - column == 0 ? column : 0;", type_);  // of infinities nothing is subtracted
+  out->Line("const {} column = {};", type_, AsStored(emitter->Scalar(expr)));
+  out->Line("const {} first = column - column == 0 ? column : 0;", type_);  // of infinities nothing is subtracted
   emitter->Pop();
-  DeclareSums();
-  loops->SetAfter(kChains, [this, emitter, expr](int chain, const std::string& live) {
-    out_->Line("const {} off = {} - first;", vector_, AsStored(emitter->Vector(expr)));
-    Add("sums", chain, "off", live);
-    Add("squares", chain, "off * off", live);
+  DeclareSums(out);
+  loops->SetAfter(kChains, [this, emitter, expr, out](int chain, const std::string& live) {
+    out->Line("const {} off = {} - first;", vector_, AsStored(emitter->Vector(expr)));
+    Add("sums", chain, "off", live, out);
+    Add("squares", chain, "off * off", live, out);
   });
 }
 
-void ContractMoments::EndPart() {
-  const std::string strip = block_parts_ == 1 ? "" : fmt::format(" * {} + n0 % {} / {}", block_parts_, parts_.block, parts_.strip);
-  out_->Line("{0}* const part = ({0}*)args[{1}] + ((b * {2} + m) * {3} + n0 / {4}{5}) * {6};", type_, parts_arg_, contract_.m, row_parts_, parts_.block,
-             strip, kPart);
-  out_->Line("const {} sum_of_row = {}, columns = n1 - n0;", type_, Total("sums"));
-  out_->Line("part[0] = first + sum_of_row / columns;");
-  out_->Line("const {} squares_of_row = {} - sum_of_row * (sum_of_row / columns);", type_, Total("squares"));
-  out_->Line("part[1] = squares_of_row < 0 ? 0 : squares_of_row;");  // but for rounding it is not
-  out_->Line("part[2] = columns;");
+void ContractMoments::EndPart(Sizes* sizes, SourceWriter* out) {
+  out->Line("{}* const part = parts + m * {};", type_, sizes->Add(row_parts_ * kPart));
+  out->Line("const {} sum_of_row = {}, columns = n1 - n0;", type_, Total("sums"));
+  out->Line("part[0] = first + sum_of_row / columns;");
+  out->Line("const {} squares_of_row = {} - sum_of_row * (sum_of_row / columns);", type_, Total("squares"));
+  out->Line("part[1] = squares_of_row < 0 ? 0 : squares_of_row;");  // but for rounding it is not
+  out->Line("part[2] = columns;");
 }
 
 void ContractMoments::WritePhase(KernelSource* source) {
@@ -121,12 +129,12 @@ void ContractMoments::WriteRow() {
   emitter.SetIndex(0, "b");
   emitter.SetIndex(1, "m");
   const std::string to = std::to_string(contract_.n);
-  DeclareSums();
-  loops.VectorLoop(2, "0", to, 1, kChains, [&](int chain, const std::string& live) { Add("sums", chain, emitter.Vector(0), live); });
+  DeclareSums(out_);
+  loops.VectorLoop(2, "0", to, 1, kChains, [&](int chain, const std::string& live) { Add("sums", chain, emitter.Vector(0), live, out_); });
   out_->Line("const {} sum_of_row = {}, mean = sum_of_row / {};", type_, Total("sums"), contract_.n);
   loops.VectorLoop(2, "0", to, 1, kChains, [&](int chain, const std::string& live) {
     out_->Line("const {} off = {} - mean;", vector_, emitter.Vector(0));
-    Add("squares", chain, "off * off", live);
+    Add("squares", chain, "off * off", live, out_);
   });
   out_->Line("const {} squares_of_row = {};", type_, Total("squares"));
 }

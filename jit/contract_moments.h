@@ -7,6 +7,7 @@
 #include "jit/loop_writer.h"
 #include "jit/plan.h"
 #include "jit/prelude.h"
+#include "jit/sizes.h"
 #include "jit/source_writer.h"
 
 namespace athanor {
@@ -29,10 +30,11 @@ class ContractMoments {
   void PlaceParts(KernelSource* source);
 
   bool by_parts() const { return contract_.moments.has_value() && parts_.block > 0; }
-  // For the epilogue, where by parts: around the loop over columns [n0, n1) of row `m` of batch `b` that stores them, a strip. `loops` loops
-  // over the epilogue's body, of `emitter`.
-  void BeginPart(LoopWriter* loops, BodyEmitter* emitter);
-  void EndPart();
+  // For the epilogue, a routine, where by parts: before its rows, and around the loop over columns [n0, n1) of row `m` of batch `b` that stores them, a
+  // strip. `loops` loops over the epilogue's body, of `emitter`.
+  void BeginParts(Sizes* sizes, SourceWriter* out);
+  void BeginPart(LoopWriter* loops, BodyEmitter* emitter, SourceWriter* out);
+  void EndPart(Sizes* sizes, SourceWriter* out);
 
   void WritePhase(KernelSource* source);
 
@@ -40,8 +42,8 @@ class ContractMoments {
   // Rounded as its store rounds it.
   std::string AsStored(const std::string& value) const;
   // Sums and squares are vectors, one for each chain. Adds a term to one, of the first `live` lanes (all if empty).
-  void DeclareSums();
-  void Add(const std::string& sums, int chain, const std::string& term, const std::string& live);
+  void DeclareSums(SourceWriter* out);
+  void Add(const std::string& sums, int chain, const std::string& term, const std::string& live, SourceWriter* out);
   static std::string Total(const std::string& sums);
   void WriteMerge();
   void WriteRow();

@@ -96,9 +96,13 @@ std::vector<std::shared_ptr<const LoadedKernel>> KernelLoader::Load(const std::v
   ForEach(unique.size(), threads, [&](size_t u) { loaded[u] = Find(plans[unique[u]]); });
   std::copy_if(loaded.begin(), loaded.end(), std::back_inserter(missing), [](const auto& kernel) { return !kernel->cached; });
   BackgroundWriter writer(cache_);
-  // Groups are small enough for all threads to end at about the same time.
-  const size_t group = std::clamp<size_t>(missing.size() / (4 * static_cast<size_t>(threads)), 1, 8), groups = (missing.size() + group - 1) / group;
-  ForEach(groups, threads, [&](size_t g) { Compile(std::span(missing).subspan(g * group, std::min(group, missing.size() - g * group)), &writer); });
+  // Of several threads all are to end at about the same time; one alone has the most of each step's code in the caches.
+  const size_t most = threads == 1 ? 12 : std::clamp<size_t>(missing.size() / (4 * static_cast<size_t>(threads)), 1, 8);
+  const size_t groups = (missing.size() + most - 1) / most;
+  ForEach(groups, threads, [&](size_t g) {
+    const size_t begin = g * missing.size() / groups, end = (g + 1) * missing.size() / groups;
+    Compile(std::span(missing).subspan(begin, end - begin), &writer);
+  });
   writer.Finish();
   std::vector<std::shared_ptr<const LoadedKernel>> result;
   for (size_t kernel : kernel_of) result.push_back(loaded[kernel]);

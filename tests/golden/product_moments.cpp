@@ -38,11 +38,12 @@ INLINE float sum(vf32 v) {
   const h2_t h2 = __builtin_shufflevector(h4, h4, 0, 1) + __builtin_shufflevector(h4, h4, 2, 3);
   return h2[0] + h2[1];
 }
-
+#define ROUTINE static __attribute__((noinline))
 // Columns [n0, n1) of `rows` rows of C, finished and stored.
-static __attribute__((noinline)) void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c) {
+ROUTINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c, long s0, long s1, long s2, long s3, long s4, long s5, long s6) {
   float* const a2 = (float*)args[2];
-  for (long m = m0; m < m0 + rows; ++m, c += 256) {
+  float* const parts = (float*)args[s1] + b * s2 + (n0 / s3 * s4 + n0 % s3 / s5) * 3;
+  for (long m = m0; m < m0 + rows; ++m, c += s0) {
     const float column = *c;
     const float first = column - column == 0 ? column : 0;
     vf32 sums[4] = {}, squares[4] = {};
@@ -51,28 +52,28 @@ static __attribute__((noinline)) void epilogue(char* const* args, long b, long m
       for (; i2 + 64 <= n1; i2 += 64) {
         {
           const vf32 product = load(c + (i2 - n0));
-          store(a2 + m * 300 + i2, product);
+          store(a2 + m * s3 + i2, product);
           const vf32 off = product - first;
           sums[0] += off;
           squares[0] += off * off;
         }
         {
           const vf32 product = load(c + ((i2 + 16) - n0));
-          store(a2 + m * 300 + (i2 + 16), product);
+          store(a2 + m * s3 + (i2 + 16), product);
           const vf32 off = product - first;
           sums[1] += off;
           squares[1] += off * off;
         }
         {
           const vf32 product = load(c + ((i2 + 32) - n0));
-          store(a2 + m * 300 + (i2 + 32), product);
+          store(a2 + m * s3 + (i2 + 32), product);
           const vf32 off = product - first;
           sums[2] += off;
           squares[2] += off * off;
         }
         {
           const vf32 product = load(c + ((i2 + 48) - n0));
-          store(a2 + m * 300 + (i2 + 48), product);
+          store(a2 + m * s3 + (i2 + 48), product);
           const vf32 off = product - first;
           sums[3] += off;
           squares[3] += off * off;
@@ -80,20 +81,20 @@ static __attribute__((noinline)) void epilogue(char* const* args, long b, long m
       }
       for (; i2 + 16 <= n1; i2 += 16) {
         const vf32 product = load(c + (i2 - n0));
-        store(a2 + m * 300 + i2, product);
+        store(a2 + m * s3 + i2, product);
         const vf32 off = product - first;
         sums[0] += off;
         squares[0] += off * off;
       }
       if (i2 < n1) {
         const vf32 product = load(c + (i2 - n0));
-        store_tail(a2 + m * 300 + i2, product, (n1 - i2));
+        store_tail(a2 + m * s3 + i2, product, (n1 - i2));
         const vf32 off = product - first;
         sums[0] = select(iota_i32() < (int)(n1 - i2), sums[0] + off, sums[0]);
         squares[0] = select(iota_i32() < (int)(n1 - i2), squares[0] + off * off, squares[0]);
       }
     }
-    float* const part = (float*)args[5] + ((b * 16 + m) * 2 + n0 / 300 * 2 + n0 % 300 / 192) * 3;
+    float* const part = parts + m * s6;
     const float sum_of_row = sum((sums[0] + sums[1]) + (sums[2] + sums[3])), columns = n1 - n0;
     part[0] = first + sum_of_row / columns;
     const float squares_of_row = sum((squares[0] + squares[1]) + (squares[2] + squares[3])) - sum_of_row * (sum_of_row / columns);
@@ -365,7 +366,7 @@ extern "C" void tiles(char* const* args, long begin, long end, char* scratch) {
             if (n + 64 <= 300) tile_m(a, bp, c, k1 - k0, 1); else tile_m_n(a, bp, c, k1 - k0, 1);
           }
         }
-        epilogue(args, b, m, rows, s0, s1, (float*)(scratch + 128) + (s0 - s0));
+        epilogue(args, b, m, rows, s0, s1, (float*)(scratch + 128) + (s0 - s0), 256, 5, 96, 300, 2, 192, 6);
       }
     }
   }

@@ -36,11 +36,11 @@ INLINE float sum(vf32 v) {
   const h2_t h2 = __builtin_shufflevector(h4, h4, 0, 1) + __builtin_shufflevector(h4, h4, 2, 3);
   return h2[0] + h2[1];
 }
-
+#define ROUTINE static __attribute__((noinline))
 // Columns [n0, n1) of `rows` rows of C, finished and stored.
-static __attribute__((noinline)) void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c) {
+ROUTINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c, long s0) {
   float* const a0 = (float*)args[0];
-  for (long m = m0; m < m0 + rows; ++m, c += 24) {
+  for (long m = m0; m < m0 + rows; ++m, c += s0) {
     {
       long i2 = n0;
       for (; i2 + 16 <= n1; i2 += 16) {
@@ -168,7 +168,7 @@ extern "C" void tiles(char* const* args, long begin, long end, char* scratch) {
         float* c = (float*)(scratch + 128) + (n - n0);
         if (n + 8 <= 70) tile(bp, a, c, k1 - k0, 1); else tile_n(bp, a, c, k1 - k0, 1);
       }
-      epilogue(args, b, m, rows, n0, n1, (float*)(scratch + 128) + (n0 - n0));
+      epilogue(args, b, m, rows, n0, n1, (float*)(scratch + 128) + (n0 - n0), 24);
     }
   }
 }
