@@ -78,9 +78,8 @@ void AttentionRows::DefinePairs(const std::string& batch, const std::string& hea
   out->Close();
 }
 
-std::string AttentionRows::Values(const std::string& i, int64_t j, int64_t live, Prelude* prelude) const {
-  const std::string row = fmt::format("{} + {} * {}", name_, i, stride());
-  if (pairs_) return Load(fmt::format("(const unsigned short*)({}) + {}", row, j), live, prelude);
+std::string AttentionRows::Values(const std::string& row, int64_t j, int64_t live, Prelude* prelude) const {
+  if (pairs_) return Load(fmt::format("(const unsigned short*){} + {}", row, j), live, prelude);
   prelude->Use(live ? "tail" : "load", dtype_);
   return live ? fmt::format("load_tail({} + {}, {})", row, j, live) : fmt::format("load({} + {})", row, j);
 }

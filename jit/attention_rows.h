@@ -33,8 +33,8 @@ class AttentionRows {
   // Defines the pointer of an operand that is read: into memory, or to `scratch`, filled first.
   void DefineInput(const std::string& batch, const std::string& head, const std::string& scratch, Prelude* prelude,
                    SourceWriter* out) const;
-  // Elements from j on of row i of what DefineInput defines, as values; `live` of them, 0: a vector.
-  std::string Values(const std::string& i, int64_t j, int64_t live, Prelude* prelude) const;
+  // Elements from j on of the row at `row`, a pointer as DefineInput defines it, as values; `live` of them, 0: a vector.
+  std::string Values(const std::string& row, int64_t j, int64_t live, Prelude* prelude) const;
   // Defines a pointer into memory, linear() only.
   void DefineMemory(const std::string& batch, const std::string& head, SourceWriter* out) const;
   // A vector at `pointer` into memory, and storing one there; `live` lanes of it, 0: all.

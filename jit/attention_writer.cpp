@@ -7,6 +7,7 @@
 #include "jit/attention_mask.h"
 #include "jit/codegen_cpp.h"
 #include "jit/integer_math.h"
+#include "jit/prelude_units.h"
 #include "ops/error.h"
 
 namespace athanor {
@@ -150,13 +151,10 @@ void AttentionWriter::WriteColumns(const Product& product, int height) {
 }
 
 void AttentionWriter::WriteAhead(const Product& product, int height) {
-  if (product.ahead.empty()) return;
-  out_.Open("for (long row = i; row < i + {}; ++row)", height);
   for (const Ahead& ahead : product.ahead) {
-    for (int64_t c = 0; c < ahead.extent; c += 64 / ahead.element_bytes)
-      out_.Line("__builtin_prefetch({} + row * {} + {}, 0, 2);", ahead.pointer, ahead.stride, c);
+    prelude_.Use("fetch_rows");
+    out_.Line("fetch_rows({} + i * {}, {}, {}, {});", ahead.pointer, ahead.stride, ahead.stride * ahead.element_bytes, height, ahead.extent * ahead.element_bytes);
   }
-  out_.Close();
 }
 
 void AttentionWriter::Write(const Product& product) {
@@ -181,11 +179,14 @@ void AttentionWriter::Write(const Product& product) {
 // --- the band of scores ----------------------------------------------------------------------------------------------
 
 std::string AttentionWriter::FirstKey(const std::string& query) const {
-  return attention_.left < 0 ? "0" : fmt::format("larger(0, {} - {})", query, attention_.left);
+  return attention_.left < 0 ? "0" : fmt::format("larger(0, {} - {})", query, Size("left", attention_.left));
 }
 
 std::string AttentionWriter::EndKey(const std::string& query) const {
-  return attention_.right < 0 ? Keys() : fmt::format("smaller({}, {} + {})", Keys(), query, attention_.right + 1);
+  const std::string keys = Keys();
+  if (attention_.right < 0) return keys;
+  if (sizes_ == nullptr) return fmt::format("smaller({}, {} + {})", keys, query, attention_.right + 1);
+  return fmt::format("smaller({}, {} + {} + 1)", keys, query, Size("right", attention_.right));
 }
 
 std::string AttentionWriter::FirstQuery(const std::string& key) const {
@@ -202,10 +203,10 @@ void AttentionWriter::WriteKeyRanges(const std::string& query, const std::string
     out_.Line("const long low = 0, high = {};", keys);
     return;
   }
-  const std::string last = fmt::format("{} + {}", query, lanes_ - 1);
+  const std::string last = fmt::format("{} + {}", query, lanes_ - 1), first_key = FirstKey(query), end_key = EndKey(last);
   out_.Comment("Keys that any of these queries sees, and inside those that all of them see.");
-  out_.Line("const long low = bounded({} - {}, 0, {});", FirstKey(query), origin, keys);
-  out_.Line("const long high = bounded({} - {}, low, {});", EndKey(last), origin, keys);
+  out_.Line("const long low = bounded({} - {}, 0, {});", first_key, origin, keys);
+  out_.Line("const long high = bounded({} - {}, low, {});", end_key, origin, keys);
   if (attention_.left < 0 && attention_.right < 0) return;
   const std::string least = attention_.left < 0 ? "low" : "all_low";
   if (attention_.left >= 0) out_.Line("const long all_low = bounded({} - {}, low, high);", FirstKey(last), origin);
@@ -232,9 +233,9 @@ void AttentionWriter::ForKeys(const std::function<void(bool)>& body) {
 std::string AttentionWriter::Unseen(const std::string& query, const std::string& origin) const {
   std::string text;
   const std::string distance = fmt::format("{} + key - ({})", origin, query);
-  if (attention_.right >= 0) text = fmt::format("(iota_i32() < (int)({} - {}))", distance, attention_.right);
+  if (attention_.right >= 0) text = fmt::format("(iota_i32() < (int)({} - {}))", distance, Size("right", attention_.right));
   if (attention_.left >= 0)
-    text += fmt::format("{}(iota_i32() > (int)({} + {}))", text.empty() ? "" : " | ", distance, attention_.left);
+    text += fmt::format("{}(iota_i32() > (int)({} + {}))", text.empty() ? "" : " | ", distance, Size("left", attention_.left));
   return text;
 }
 
@@ -242,9 +243,7 @@ void AttentionWriter::WriteBandHelpers() {
   if (banded()) {
     prelude_.Use("iota", DType::kI32);
     Use("select");
-    prelude_.Use("bounds");
-    out_.Line("INLINE long bounded(long x, long low, long high) {{ return x < low ? low : x > high ? high : x; }}");
-    out_.Blank();
+    for (const char* helper : {"bounds", "bounded"}) prelude_.Use(helper);
   }
 }
 
@@ -298,22 +297,55 @@ void AttentionWriter::WriteZipping(const std::string& name, int64_t row, int64_t
   out_.Blank();
 }
 
-void AttentionWriter::WriteRows(const AttentionRows& to, int64_t rows, int64_t extent, const std::string& from, int64_t from_row,
-                                const std::string& factor, const std::string& row_offset, const std::string& head) {
-  const std::string times = factor.empty() ? "" : " * " + factor;
-  out_.Open("for (long i = 0; i < {}; ++i)", rows);
-  if (to.linear()) {
-    ForVectors(extent, [&](int64_t j, int64_t live) {
-      const std::string value = LoadText(fmt::format("{} + i * {} + {}", from, from_row, j), 0) + times;
-      const std::string name = to.name() + (to.in_place() ? "" : "_memory");
-      out_.Line("{}", to.Store(fmt::format("{} + ({} + i) * {} + {}", name, row_offset, to.memory_stride(), j), value, live,
-                               &prelude_));
+AttentionWriter::Function AttentionWriter::WriteFunction(std::string_view name, std::string_view comment, std::string_view parameters, bool shared,
+                                                        const std::function<void()>& body) {
+  Sizes sizes;
+  SourceWriter around = std::exchange(out_, SourceWriter());
+  sizes_ = &sizes;
+  out_.Comment(comment);
+  out_.Open("$MARK void $NAME({}$SIZES)", parameters);
+  body();
+  out_.Close();
+  sizes_ = nullptr;
+  const std::string text = std::exchange(out_, std::move(around)).text();
+  const auto definition = [&](const char* mark, const std::string& called) {
+    return Substitute(text, {{"$MARK", mark}, {"$NAME", called}, {"$SIZES", sizes.Parameters()}});
+  };
+  if (shared) return {prelude_.AddRoutine(name, definition("ROUTINE", "$NAME")), sizes.Arguments()};
+  std::string own(name);
+  while (!functions_.insert(own).second) own += "_";
+  out_.Raw(definition("static __attribute__((noinline))", own));
+  out_.Blank();
+  return {own, sizes.Arguments()};
+}
+
+AttentionWriter::Function AttentionWriter::WriteStoreRows(const Stored& stored) {
+  if (!stored.rows.linear()) return {};
+  const std::string parameters = fmt::format("const {0}* from, {1}{2}* to", type_, stored.scaled ? fmt::format("const {}* factors, ", type_) : "",
+                                             MemoryType(stored.rows.memory()));
+  const char* const comment = stored.scaled ? "Rows to where they are wanted, each times its factor." : "Rows to where they are wanted.";
+  return WriteFunction("store_rows", comment, parameters, true, [&] {
+    const std::string rows = Size("rows", stored.count), from_row = Size("from_row", stored.from_row), to_row = Size("to_row", stored.rows.memory_stride());
+    out_.Open("for (long i = 0; i < {}; ++i, from += {}, to += {})", rows, from_row, to_row);
+    ForVectors(stored.extent, [&](int64_t j, int64_t live) {
+      const std::string value = LoadText(fmt::format("from + {}", j), 0) + (stored.scaled ? " * factors[i]" : "");
+      out_.Line("{}", stored.rows.Store(fmt::format("to + {}", j), value, live, &prelude_));
     });
-  } else {
-    out_.Line("for (long j = 0; j < {}; ++j) {}", extent,
-              to.Assign("b", head, fmt::format("({} + i)", row_offset), "j",
-                        fmt::format("({})[i * {} + j]{}", from, from_row, times), &prelude_));
+    out_.Close();
+  });
+}
+
+void AttentionWriter::StoreRows(const Function& function, const Stored& stored, const std::string& from, const std::string& factors, const std::string& row_offset,
+                                const std::string& head) {
+  if (stored.rows.linear()) {
+    const std::string to = stored.rows.name() + (stored.rows.in_place() ? "" : "_memory");
+    out_.Line("{}({}, {}{}{} + {} * {}{});", function.name, from, factors, stored.scaled ? ", " : "", to, row_offset, stored.rows.memory_stride(), function.numbers);
+    return;
   }
+  out_.Open("for (long i = 0; i < {}; ++i)", stored.count);
+  out_.Line("for (long j = 0; j < {}; ++j) {}", stored.extent,
+            stored.rows.Assign("b", head, fmt::format("({} + i)", row_offset), "j",
+                               fmt::format("({})[i * {} + j]{}", from, stored.from_row, stored.scaled ? fmt::format(" * {}[i]", factors) : ""), &prelude_));
   out_.Close();
 }
 

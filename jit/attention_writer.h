@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "jit/plan.h"
 #include "jit/prelude.h"
 #include "jit/schedule.h"
+#include "jit/sizes.h"
 #include "jit/source_writer.h"
 
 namespace athanor {
@@ -51,13 +53,22 @@ class AttentionWriter {
     std::string condition;     // row tiles for which it does not hold are left out
     std::vector<Ahead> ahead;  // fetched row by row on the way
   };
+  // Writes what computes between the products as a function of its own: the one that has the products only calls, and is compiled quickly
+  // (jit/clang/backend.cpp). One that calls nothing but the prelude is `shared` as a routine. `body` may use Size().
+  struct Function {
+    std::string name, numbers;                               // a call: "name(arguments" + numbers + ")"
+  };
+  Function WriteFunction(std::string_view name, std::string_view comment, std::string_view parameters, bool shared, const std::function<void()>& body);
+  // A number as C++ text, in a function of its own an argument of that name.
+  std::string Size(std::string_view name, int64_t value) const { return sizes_ != nullptr ? sizes_->Named(name, value) : std::to_string(value); }
+
   // Writes the micro-kernels that a product needs, before the function that uses it.
   void Prepare(const Product& product);
   void Write(const Product& product);
 
   // The band of scores in absolute numbers, as C++ text: the first key that a query may see and the one behind the last, the same
   // for the queries that see a key. `key` and `query` are texts.
-  std::string Keys() const { return ragged() ? "live" : std::to_string(attention_.lk); }  // how many a sequence has
+  std::string Keys() const { return ragged() ? "live" : Size("keys", attention_.lk); }  // how many a sequence has
   std::string FirstKey(const std::string& query) const;
   std::string EndKey(const std::string& query) const;
   std::string FirstQuery(const std::string& key) const;
@@ -109,9 +120,15 @@ class AttentionWriter {
   }
   std::string LoadText(const std::string& pointer, int64_t live);
   std::string StoreText(const std::string& pointer, const std::string& value, int64_t live);
-  // Rows of `from`, `from_row` elements apart, to an output, each times the scalar text `factor` (over `i`; empty: 1).
-  void WriteRows(const AttentionRows& to, int64_t rows, int64_t extent, const std::string& from, int64_t from_row,
-                 const std::string& factor, const std::string& row_offset, const std::string& head = "h");
+  // A function that writes rows to an output, each times a scalar, and the text of its call. Rows that do not lie linearly are written by the function at hand.
+  struct Stored {
+    const AttentionRows& rows;
+    int64_t count, extent, from_row;                         // elements from row to row of `from`
+    bool scaled;
+  };
+  Function WriteStoreRows(const Stored& stored);
+  void StoreRows(const Function& function, const Stored& stored, const std::string& from, const std::string& factors, const std::string& row_offset,
+                 const std::string& head = "h");
   std::string Use(const char* helper);  // asks the prelude; returns the helper's name
   KernelSource Finish(std::vector<KernelSource::Phase> phases);
 
@@ -138,6 +155,8 @@ class AttentionWriter {
   void WriteAhead(const Product& product, int height);
 
   std::vector<Microkernel> kernels_;
+  Sizes* sizes_ = nullptr;                                   // of the function of its own that is written
+  std::set<std::string> functions_;
 };
 
 // Rows of zeros around the scores that a band leaves: the tallest tile that reaches past it.

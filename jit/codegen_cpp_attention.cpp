@@ -59,6 +59,9 @@ class ForwardGenerator : AttentionWriter {
     if (ahead) scores.ahead = {Next(k_), Next(v_)}, values.ahead = {Next(q_)};
     Prepare(scores);
     Prepare(values);
+    const Function softmax = WriteSoftmax(rows);
+    const Stored stored{y_, rows, p.dv, output_row_, true};
+    const Function store = WriteStoreRows(stored);
     out_.Comment(fmt::format("{} queries of one head, from q0 on.", rows));
     out_.Open("static __attribute__((noinline)) void {}(char* const* args, long b, long h, long q0, char* scratch)", name);
     DeclareArgs(plan_.args, &out_);
@@ -70,16 +73,16 @@ class ForwardGenerator : AttentionWriter {
     if (y_.linear()) y_.DefineMemory("b", "h", &out_);
     if (ahead) DefineNext(kv);
     out_.Line("{0}* const s = {1};", type_, Scratch(scores_));
-    if (pairs()) out_.Line("int* const weights = (int*)s;");
+    if (pairs()) out_.Line("const int* const weights = (const int*)s;");
     out_.Line("{0}* const inverse = {1};", type_, Scratch(inverse_));
     WriteTransposedPacking(fmt::format("q + q0 * {}", q_.stride()), q_.stride(), rows, Steps(p.d), QueryFactor(), Packed(packed_q_));
     if (pairs()) out_.Line("zip_v(v, {}, {});", Packed(zipped_v_), Keys());
     out_.Comment("S^T = K Q^T");
     Write(scores);
-    WriteSoftmax(rows);
+    CallSoftmax(softmax);
     out_.Comment("O = P V");
     WriteValues(values);
-    WriteRows(y_, rows, p.dv, Scratch(output_), output_row_, "inverse[i]", "q0");
+    StoreRows(store, stored, Scratch(output_), "inverse", "q0");
     out_.Close();
     out_.Blank();
   }
@@ -160,20 +163,38 @@ class ForwardGenerator : AttentionWriter {
   }
 
   // Over lanes of queries: the largest score, the exponentials and their sum. The sum divides the output, not P.
-  void WriteSoftmax(int64_t rows) {
+  Function WriteSoftmax(int64_t rows) {
+    const AttentionPlan& p = attention_;
+    std::string parameters = fmt::format("{0}* s, {0}* inverse, long q0, {0} factor", type_);
+    if (ragged()) parameters += ", long live";
+    if (masked()) parameters += fmt::format(", const {}* mask", MemoryType(p.mask_dtype));
+    if (drops()) parameters += ", long seed, long offset, long row0";
+    if (p.lse.arg >= 0) parameters += fmt::format(", {}* log_sum_exps", type_);
+    const auto body = [&] { WriteSoftmaxBody(rows); };
+    return WriteFunction("softmax", "Weights of the scores of some queries, from q0 on, and what they are to be multiplied by.", parameters, !masked() && !drops(), body);
+  }
+
+  void CallSoftmax(const Function& softmax) {
+    const AttentionPlan& p = attention_;
+    std::string more;
+    if (ragged()) more += ", live";
+    if (masked()) more += ", " + HeadAddress(p.mask, "b", "h");
+    if (drops()) more += fmt::format(", {}, {}", DropoutKey(p), DropoutRow(p, "b", "h", "q0"));
+    if (p.lse.arg >= 0) more += ", " + HeadAddress(p.lse, "b", "h");
+    out_.Line("{}(s, inverse, q0, {}{}{});", softmax.name, Literal(ExponentFactor(), p.dtype), more, softmax.numbers);
+  }
+
+  void WriteSoftmaxBody(int64_t rows) {
     const AttentionPlan& p = attention_;
     for (const char* helper : {"load", "store", "splat", "exp2", "log", "arith"}) Use(helper);
-    const std::string factor = Literal(ExponentFactor(), p.dtype), lowest = fmt::format("splat({})", LowestLiteral(p.dtype)),
-                      at = fmt::format("column + key * {}", queries_);
-    const int64_t tail = rows % lanes_;
-    const std::string count =
-        tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, rows, tail);
-    out_.Open("for (long c = 0; c < {}; c += {})", rows, lanes_);
+    const std::string lowest = fmt::format("splat({})", LowestLiteral(p.dtype)), row = Size("row", queries_), queries = Size("queries", rows),
+                      at = fmt::format("column + key * {}", row), count = rows % lanes_ == 0 ? std::to_string(lanes_) : fmt::format("smaller({} - c, {})", queries, lanes_);
+    prelude_.Use("bounds");
+    if (pairs()) out_.Line("int* const weights = (int*)s;");
+    out_.Open("for (long c = 0; c < {}; c += {})", queries, lanes_);
     out_.Line("{}* const column = s + c;", type_);
-    WriteKeyRanges("q0 + c", "0", std::to_string(p.lk));
-    if (masked()) {
-      out_.Line("add_mask(column + low * {}, {}, q0 + c, low, high - low, {});", queries_, HeadAddress(p.mask, "b", "h"), count);
-    }
+    WriteKeyRanges("q0 + c", "0", Size("keys", p.lk));
+    if (masked()) out_.Line("add_mask(column + low * {}, mask, q0 + c, low, high - low, {});", row, count);
     out_.Line("{} top = {};", vector_, lowest);
     ForKeys([&](bool masked) {
       if (masked) {
@@ -185,20 +206,17 @@ class ForwardGenerator : AttentionWriter {
       out_.Line("top = x > top ? x : top;");
     });
     if (pairs()) WriteEdges(at, lowest);
-    const std::string base = fmt::format("top * {}", factor);
-    out_.Line("const {} base = {};", vector_,
-              may_see_nothing() ? fmt::format("top == {} ? {}{{}} : {}", lowest, vector_, base) : base);
+    out_.Line("const {} base = {};", vector_, may_see_nothing() ? fmt::format("top == {} ? {}{{}} : top * factor", lowest, vector_) : "top * factor");
     out_.Line("{} sum = {{}};", vector_);
-    WriteExponentials(at, factor);
+    WriteExponentials(at, row);
     if (banded()) out_.Comment("Tiles of P V reach past the band.");
-    if (p.left >= 0) WriteZeros(fmt::format("larger(0, low - {})", kTallestTile), "low");
-    if (p.right >= 0 || ragged()) WriteZeros("high", fmt::format("high + {}", kTallestTile));
+    if (p.left >= 0) WriteZeros(fmt::format("larger(0, low - {})", kTallestTile), "low", row);
+    if (p.right >= 0 || ragged()) WriteZeros("high", fmt::format("high + {}", kTallestTile), row);
     const std::string inverse = may_see_nothing() ? fmt::format("sum == {0}{{}} ? {0}{{}} : 1 / sum", vector_) : "1 / sum";
     out_.Line("store(inverse + c, {});", inverse);
     if (p.lse.arg >= 0) {
       out_.Line("const {} lse = madd(base, splat({}), v_log(sum));", vector_, Literal(std::numbers::ln2, p.dtype));
-      out_.Line("for (long l = 0; l < {}; ++l) ({})[{}] = lse[l];", count, HeadAddress(p.lse, "b", "h"),
-                DigitsText(p.lse.map.dim(2), "(q0 + c + l)"));
+      out_.Line("for (long l = 0; l < {}; ++l) log_sum_exps[{}] = lse[l];", count, DigitsText(p.lse.map.dim(2), "(q0 + c + l)"));
     }
     out_.Close();
   }
@@ -212,13 +230,13 @@ class ForwardGenerator : AttentionWriter {
   }
 
   // P and its sum, dropped out behind that.
-  void WriteExponentials(const std::string& at, const std::string& factor) {
+  void WriteExponentials(const std::string& at, const std::string& row) {
     auto exponential = [&](const std::string& score) {
-      return fmt::format("v_exp2(madd(load({}), splat({}), -base))", score, factor);
+      return fmt::format("v_exp2(madd(load({}), splat(factor), -base))", score);
     };
-    const std::string next = fmt::format("{} + {}", at, queries_);
+    const std::string next = fmt::format("{} + {}", at, row);
     out_.Line("#pragma clang loop unroll_count(2)");
-    if (pairs() && !drops()) return WritePairs(exponential(at), exponential(next), "sum += e + next;");
+    if (pairs() && !drops()) return WritePairs(exponential(at), exponential(next), "sum += e + next;", row);
     const bool whole = pairs();
     out_.Open("for (long key = low{}; key < {}; ++key)", whole ? " / 2 * 2" : "", whole ? "(high + 1) / 2 * 2" : "high");
     out_.Line("const {} e = {};", vector_, exponential(at));
@@ -226,29 +244,29 @@ class ForwardGenerator : AttentionWriter {
     out_.Line("sum += e;");
     out_.Close();
     if (!drops()) return;
-    out_.Line("drop(column, {}, {}, low, high);", DropoutKey(attention_), DropoutRow(attention_, "b", "h", "(q0 + c)"));
-    if (pairs()) WritePairs(fmt::format("load({})", at), fmt::format("load({})", next), "");
+    out_.Line("drop(column, seed, offset, row0 + c, low, high);");
+    if (pairs()) WritePairs(fmt::format("load({})", at), fmt::format("load({})", next), "", row);
   }
 
   // P of two keys in one row, in the place of scores further up, which are used up.
-  void WritePairs(const std::string& of_key, const std::string& of_next, const std::string& more) {
+  void WritePairs(const std::string& of_key, const std::string& of_next, const std::string& more, const std::string& row) {
     prelude_.Use("halves");
     prelude_.Use("store", DType::kI32);
     out_.Open("for (long key = low / 2 * 2; key < high; key += 2)");
     out_.Line("const {} e = {}, next = {};", vector_, of_key, of_next);
-    out_.Line("store(weights + c + key / 2 * {}, zip_halves(round_halves(e, next)));", queries_);
+    out_.Line("store(weights + c + key / 2 * {}, zip_halves(round_halves(e, next)));", row);
     if (!more.empty()) out_.Line("{}", more);
     out_.Close();
   }
 
   // P of keys [begin, end), of pairs those that are in no pair with a key of the band.
-  void WriteZeros(const std::string& begin, const std::string& end) {
+  void WriteZeros(const std::string& begin, const std::string& end, const std::string& row) {
     if (pairs()) {
       const bool above = begin == "high";
       out_.Line("for (long key = {}; key < {}; key += 2) store(weights + c + key / 2 * {}, vi32{{}});",
-                above ? "(high + 1) / 2 * 2" : begin + " / 2 * 2", above ? end : "low / 2 * 2", queries_);
+                above ? "(high + 1) / 2 * 2" : begin + " / 2 * 2", above ? end : "low / 2 * 2", row);
     } else {
-      out_.Line("for (long key = {}; key < {}; ++key) store(column + key * {}, {}{{}});", begin, end, queries_, vector_);
+      out_.Line("for (long key = {}; key < {}; ++key) store(column + key * {}, {}{{}});", begin, end, row, vector_);
     }
   }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <numbers>
 
 #include "jit/attention_dropout.h"
@@ -85,14 +86,22 @@ class BackwardGenerator : AttentionWriter {
     out_.Line("{}* const {} = {};", type_, target, gradient.direct ? gradient.rows.name() : Scratch(gradient.scratch));
   }
 
-  void StoreGradient(const Gradient& gradient, const char* target, const char* head) {
-    if (!gradient.direct) WriteRows(gradient.rows, gradient.count, gradient.extent, target, gradient.stride, "", "0", head);
+  static Stored Rows(const Gradient& gradient) { return {gradient.rows, gradient.count, gradient.extent, gradient.stride, false}; }
+
+  void StoreGradient(const Gradient& gradient, const Function& store, const char* target, const char* head) {
+    if (!gradient.direct) StoreRows(store, Rows(gradient), target, "", "0", head);
   }
 
   void WriteHead(int64_t rest) {
     const AttentionPlan& p = attention_;
     const bool grouped = p.group() > 1;
     const char* kv = grouped ? "kv" : "h";
+    Function store[3];                                       // of dQ, dK and dV
+    for (int i = 0; i < 3; ++i) {
+      const Gradient& gradient = *std::array{&dq_, &dk_, &dv_}[i];
+      if (!gradient.direct) store[i] = WriteStoreRows(Rows(gradient));
+    }
+    const Function statistics = WriteStatistics();
     out_.Open("extern \"C\" void attention_backward(char* const* args, long begin, long end, char* scratch)");
     DeclareArgs(plan_.args, &out_);
     out_.Open("for (long task = begin; task < end; ++task)");
@@ -104,16 +113,16 @@ class BackwardGenerator : AttentionWriter {
     DefineGradient(dk_, "to_dk", kv);
     DefineGradient(dv_, "to_dv", kv);
     if (grouped) out_.Open("for (long h = kv * {0}; h < kv * {0} + {0}; ++h)", p.group());
-    WriteQueries(rest);
+    WriteQueries(rest, statistics, store[0]);
     if (grouped) out_.Close();
-    StoreGradient(dk_, "to_dk", kv);
-    StoreGradient(dv_, "to_dv", kv);
+    StoreGradient(dk_, store[1], "to_dk", kv);
+    StoreGradient(dv_, store[2], "to_dv", kv);
     out_.Close();
     out_.Close();
   }
 
   // All that one head of queries does.
-  void WriteQueries(int64_t rest) {
+  void WriteQueries(int64_t rest, const Function& statistics, const Function& store) {
     const AttentionPlan& p = attention_;
     q_.DefineInput("b", "h", Scratch(copies_[0]), &prelude_, &out_);
     if (y_.linear()) {
@@ -130,7 +139,7 @@ class BackwardGenerator : AttentionWriter {
       out_.Line("zip_q(q, zipped_q, {});", p.lq);
       out_.Line("zip_dy(dy, zipped_dy, {});", p.lq);
     }
-    WriteStatistics();
+    out_.Line("{}({}, {}, {}, {}, dy{});", statistics.name, Scratch(lse_), Scratch(delta_), HeadAddress(p.lse, "b", "h"), NameOfY(), statistics.numbers);
     if (!ahead_.empty()) DefineNext();
     const char* zipped = pairs() ? "zipped_" : "";
     std::string call = fmt::format("(scratch, k0, {4}q, k + k0 * {0}, v + k0 * {1}, {4}dy, to_dq, to_dk + k0 * {2}, to_dv + k0 * {3}",
@@ -148,7 +157,7 @@ class BackwardGenerator : AttentionWriter {
       out_.Line("last_block{});", call);
       out_.Close();
     }
-    StoreGradient(dq_, "to_dq", "h");
+    StoreGradient(dq_, store, "to_dq", "h");
   }
 
   Ahead Next(const AttentionRows& rows) const {
@@ -185,30 +194,30 @@ class BackwardGenerator : AttentionWriter {
     out_.Line("const Next next = {{{}}};", list);
   }
 
-  void WriteStatistics() {
-    const AttentionPlan& p = attention_;
-    for (const char* helper : {"load", "store", "splat", "sum"}) Use(helper);
-    out_.Line("{0}* const lse = {1};", type_, Scratch(lse_));
-    out_.Line("{0}* const delta = {1};", type_, Scratch(delta_));
-    out_.Line("for (long i = {0}; i < {1}; ++i) lse[i] = delta[i] = 0;", p.lq, queries_);
-    out_.Comment("lse to base 2; delta = rowsum(dO * O)");
-    out_.Open("for (long i = 0; i < {}; ++i)", p.lq);
-    out_.Line("lse[i] = ({})[{}] * {};", HeadAddress(p.lse, "b", "h"), DigitsText(p.lse.map.dim(2), "i"),
-              Literal(std::numbers::log2e, p.dtype));
-    // P is zero for a query that sees nothing, whatever the finite number here.
-    if (may_see_nothing()) out_.Line("if (lse[i] == {}) lse[i] = 0;", LowestLiteral(p.dtype));
-    out_.Line("{} total = {{}};", vector_);
-    ForVectors(p.dv, [&](int64_t j, int64_t live) {
-      out_.Line("total += {} * {};", dy_.Values("i", j, live, &prelude_), LoadY(j, live));
-    });
-    out_.Line("delta[i] = sum(total);");
-    out_.Close();
-  }
-
   // y is read once, wherever it lies.
-  std::string LoadY(int64_t j, int64_t live) {
-    if (!y_.linear()) return y_.Values("i", j, live, &prelude_);
-    return y_.Load(fmt::format("{} + i * {} + {}", y_.in_place() ? "y" : "y_memory", y_.memory_stride(), j), live, &prelude_);
+  std::string NameOfY() const { return y_.linear() && !y_.in_place() ? "y_memory" : "y"; }
+
+  Function WriteStatistics() {
+    const AttentionPlan& p = attention_;
+    const std::string parameters = fmt::format("{0}* lse, {0}* delta, const {0}* log_sum_exps, const {1}* y, const {2}* dy", type_,
+                                               y_.linear() ? MemoryType(y_.memory()) : type_, ScalarType(packed()));
+    return WriteFunction("statistics", "The logarithms of the sums to base 2; delta = rowsum(dO * O). Behind the last query, zeros.", parameters, true, [&] {
+      for (const char* helper : {"load", "store", "splat", "sum"}) Use(helper);
+      const std::string queries = Size("queries", p.lq), row = Size("row", queries_), y_row = Size("y_row", y_.linear() ? y_.memory_stride() : y_.stride()),
+                        dy_row = Size("dy_row", dy_.stride());
+      out_.Line("for (long i = {0}; i < {1}; ++i) lse[i] = delta[i] = 0;", queries, row);
+      out_.Open("for (long i = 0; i < {}; ++i, y += {}, dy += {})", queries, y_row, dy_row);
+      out_.Line("lse[i] = log_sum_exps[{}] * {};", DigitsText(p.lse.map.dim(2), "i"), Literal(std::numbers::log2e, p.dtype));
+      // P is zero for a query that sees nothing, whatever the finite number here.
+      if (may_see_nothing()) out_.Line("if (lse[i] == {}) lse[i] = 0;", LowestLiteral(p.dtype));
+      out_.Line("{} total = {{}};", vector_);
+      ForVectors(p.dv, [&](int64_t j, int64_t live) {
+        const std::string at = fmt::format("y + {}", j), of_y = y_.linear() ? y_.Load(at, live, &prelude_) : LoadText(at, live);
+        out_.Line("total += {} * {};", dy_.Values("dy", j, live, &prelude_), of_y);
+      });
+      out_.Line("delta[i] = sum(total);");
+      out_.Close();
+    });
   }
 
   void WriteBlock(int64_t keys, const std::string& name) {
@@ -222,6 +231,7 @@ class BackwardGenerator : AttentionWriter {
       dv.ahead = {Next(y_)};
     }
     for (const Product* product : {&scores, &products, &dv, &dk, &dq}) Prepare(*product);
+    const Function gradients = WriteScoreGradients(keys);
     std::string parameters = fmt::format(
         "char* scratch, long k0, const {1}* q, const {1}* k, const {1}* v, const {1}* dy, {0}* dq, {0}* dk, {0}* dv", type_,
         ScalarType(packed()));
@@ -238,15 +248,14 @@ class BackwardGenerator : AttentionWriter {
     out_.Line("{0}* const ds = {1};", type_, Scratch(ds_));
     if (pairs()) {
       out_.Comment("Rounded: row by row in the place of the values, and dS in pairs of keys too");
-      out_.Line("int* const halves_p = (int*)p, *const halves_ds = (int*)ds, *const paired_ds = {};", Packed(paired_));
+      out_.Line("const int* const halves_p = (const int*)p, *const halves_ds = (const int*)ds;");
+      out_.Line("int* const paired_ds = {};", Packed(paired_));
       out_.Line("const int* const zipped_k = {} + k0 / 2 * {};", Packed(zipped_k_), ZippedRow(attention_.d));
     }
-    out_.Line("const {0}* const lse = {1};", type_, Scratch(lse_));
-    out_.Line("const {0}* const delta = {1};", type_, Scratch(delta_));
     out_.Comment("S^T = K Q^T and dP^T = V dO^T");
     Write(scores);
     Write(products);
-    WritePointwise(keys);
+    CallScoreGradients(gradients);
     out_.Comment("dV = P^T dO, dK = dS^T Q, dQ += dS K");
     Write(dv);
     Write(dk);
@@ -314,53 +323,74 @@ class BackwardGenerator : AttentionWriter {
     return product;
   }
 
+  bool Scales() const { return attention_.scale != 1 && attention_.dmask.arg < 0; }  // the gradient of a mask is the one of the scores before they are scaled
+
   // P = 2^(S - lse) and dS = scale * P * (dP - delta), over lanes of queries.
-  void WritePointwise(int64_t keys) {
+  Function WriteScoreGradients(int64_t keys) {
+    const AttentionPlan& p = attention_;
+    std::string parameters = fmt::format("{0}* p, {0}* ds, const {0}* lse, const {0}* delta, long k0, {0} factor", type_);
+    if (Scales()) parameters += fmt::format(", {} scale", type_);
+    if (pairs()) parameters += ", int* paired_ds";
+    if (ragged()) parameters += ", long live";
+    if (masked()) parameters += fmt::format(", const {}* mask", MemoryType(p.mask_dtype));
+    if (p.dmask.arg >= 0) parameters += fmt::format(", {}* dmask", type_);
+    if (drops()) parameters += ", long seed, long offset, long row0";
+    const auto body = [&] { WriteScoreGradientsBody(keys); };
+    return WriteFunction("score_gradients", "Weights and gradients of the scores of some keys, from k0 on, in the place of scores and gradients of weights.", parameters,
+                         !masked() && !drops(), body);
+  }
+
+  void CallScoreGradients(const Function& gradients) {
+    const AttentionPlan& p = attention_;
+    std::string more;
+    if (Scales()) more += ", " + Literal(p.scale, p.dtype);
+    if (pairs()) more += ", paired_ds";
+    if (ragged()) more += ", live";
+    if (masked()) more += ", mask";
+    if (p.dmask.arg >= 0) more += ", dmask";
+    if (drops()) more += ", seed, offset, row";
+    out_.Line("{}(p, ds, {}, {}, k0, {}{}{});", gradients.name, Scratch(lse_), Scratch(delta_), Literal(ExponentFactor(), p.dtype), more, gradients.numbers);
+  }
+
+  void WriteScoreGradientsBody(int64_t keys) {
     const AttentionPlan& p = attention_;
     for (const char* helper : {"load", "store", "exp2", "splat", "arith"}) Use(helper);
-    const std::string at = fmt::format("key * {} + c", queries_);
-    const int64_t tail = p.lq % lanes_;
-    const std::string count =
-        tail == 0 ? std::to_string(lanes_) : fmt::format("(c + {0} <= {1} ? {0} : {2})", lanes_, p.lq, tail);
-    out_.Open("for (long c = 0; c < {}; c += {})", p.lq, lanes_);
+    prelude_.Use("bounds");
+    const std::string row = Size("row", queries_), queries = Size("queries", p.lq), block = Size("block", keys), at = fmt::format("key * {} + c", row),
+                      count = p.lq % lanes_ == 0 ? std::to_string(lanes_) : fmt::format("smaller({} - c, {})", queries, lanes_);
+    if (pairs()) out_.Line("int* const halves_p = (int*)p, *const halves_ds = (int*)ds;");
+    out_.Open("for (long c = 0; c < {}; c += {})", queries, lanes_);
     out_.Line("const {0} l = load(lse + c), d = load(delta + c);", vector_);
-    WriteKeyRanges("c", "k0", std::to_string(keys));
-    if (masked()) out_.Line("add_mask(p + low * {} + c, mask, c, k0 + low, high - low, {});", queries_, count);
-    // The gradient of a mask is the one of the scores before they are scaled.
-    const std::string scaled = p.scale == 1 || p.dmask.arg >= 0 ? "" : " * " + Literal(p.scale, p.dtype);
+    WriteKeyRanges("c", "k0", block);
+    if (masked()) out_.Line("add_mask(p + low * {} + c, mask, c, k0 + low, high - low, {});", row, count);
     ForKeys([&](bool masked) {
-      const std::string e = fmt::format("v_exp2(madd(load(p + {}), splat({}), -l))", at, Literal(ExponentFactor(), p.dtype));
-      const std::string gradient = fmt::format("e * (load(ds + {}) - d){}", at, scaled);
       if (masked) out_.Line("const vi32 unseen = {};", Unseen("c", "k0"));
       auto seen = [&](const std::string& value) {
         return masked ? fmt::format("select(unseen, {}{{}}, {})", vector_, value) : value;
       };
-      out_.Line("const {} e = {};", vector_, seen(e));
+      out_.Line("const {} e = {};", vector_, seen(fmt::format("v_exp2(madd(load(p + {}), splat(factor), -l))", at)));
       out_.Line("store(p + {}, e);", at);
-      if (!drops()) out_.Line("store(ds + {}, {});", at, seen(gradient));
+      if (!drops()) out_.Line("store(ds + {0}, {1});", at, seen(fmt::format("e * (load(ds + {}) - d){}", at, Scales() ? " * scale" : "")));
     });
-    if (drops()) {
-      out_.Line("drop(p + c, ds + c, d, {}, {}, k0, low, high);", "seed, offset", "row + c");
-    }
-    WriteMargins(keys, at);
-    if (p.dmask.arg >= 0) out_.Line("store_mask_gradient(ds + c, dmask, c, k0, {}, {});", keys, count);
-    if (pairs()) WriteRounding(keys, at);
+    if (drops()) out_.Line("drop(p + c, ds + c, d, seed, offset, row0 + c, k0, low, high);");
+    WriteMargins(keys, block, at);
+    if (p.dmask.arg >= 0) out_.Line("store_mask_gradient(ds + c, dmask, c, k0, {}, {});", block, count);
+    if (pairs()) WriteRounding(block, row, at);
     out_.Close();
   }
 
   // The keys of a vector of queries that products reach: past the band the tiles of a diagonal, all where a sequence does not have
   // all keys or the gradient of the mask is wanted; of pairs whole ones.
-  std::pair<std::string, std::string> KeysReached(int64_t keys) const {
+  std::pair<std::string, std::string> KeysReached(const std::string& block) const {
     const AttentionPlan& p = attention_;
     const bool all = !banded() || ragged() || p.dmask.arg >= 0;
     const std::string begin = fmt::format("larger(0, low - {})", kTallestTile), end = fmt::format("high + {}", kTallestTile);
-    if (!pairs()) return {all ? "0" : begin, all ? std::to_string(keys) : end};
-    return {all || p.left < 0 ? "0" : begin + " / 2 * 2",
-            all ? std::to_string(RoundUp(keys, 2)) : fmt::format("({} + 1) / 2 * 2", end)};
+    if (!pairs()) return {all ? "0" : begin, all ? block : end};
+    return {all || p.left < 0 ? "0" : begin + " / 2 * 2", fmt::format("({} + 1) / 2 * 2", all ? block : end)};
   }
 
   // Zeros in those that are outside the band.
-  void WriteMargins(int64_t keys, const std::string& at) {
+  void WriteMargins(int64_t keys, const std::string& block, const std::string& at) {
     if (!banded() && (!pairs() || keys % 2 == 0)) return;
     out_.Comment("Products reach past the band.");
     auto zero = [&](const std::string& begin, const std::string& end) {
@@ -369,27 +399,27 @@ class BackwardGenerator : AttentionWriter {
       out_.Line("store(ds + {}, {}{{}});", at, vector_);
       out_.Close();
     };
-    const auto [begin, end] = KeysReached(keys);
+    const auto [begin, end] = KeysReached(block);
     if (attention_.left >= 0) zero(begin, "low");
     zero("high", end);
   }
 
   // P and dS to bf16, which takes the place of values further left, which are used up.
-  void WriteRounding(int64_t keys, const std::string& at) {
+  void WriteRounding(const std::string& block, const std::string& row, const std::string& at) {
     prelude_.Use("halves");
     prelude_.Use("store", DType::kI32);
-    const auto [begin, end] = KeysReached(keys);
+    const auto [begin, end] = KeysReached(block);
     const auto both = [&](const char* values) {
-      return fmt::format("round_halves(load({0} + {1}), load({0} + {1} + {2}))", values, at, queries_);
+      return fmt::format("round_halves(load({0} + {1}), load({0} + {1} + {2}))", values, at, row);
     };
     out_.Open("for (long key = {}; key < {}; key += 2)", begin, end);
     out_.Line("const vu16x2 weights = {}, gradients = {};", both("p"), both("ds"));
     for (const char* name : {"p", "ds"}) {
-      out_.Line("unsigned short* const to_{0} = (unsigned short*)(halves_{0} + key * {1}) + c;", name, queries_);
+      out_.Line("unsigned short* const to_{0} = (unsigned short*)(halves_{0} + key * {1}) + c;", name, row);
     }
-    out_.Line("store_halves(to_p, to_p + {}, weights);", 2 * queries_);
-    out_.Line("store_halves(to_ds, to_ds + {}, gradients);", 2 * queries_);
-    out_.Line("store(paired_ds + key / 2 * {} + c, zip_halves(gradients));", queries_);
+    out_.Line("store_halves(to_p, to_p + 2 * {}, weights);", row);
+    out_.Line("store_halves(to_ds, to_ds + 2 * {}, gradients);", row);
+    out_.Line("store(paired_ds + key / 2 * {} + c, zip_halves(gradients));", row);
     out_.Close();
   }
 

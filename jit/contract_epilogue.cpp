@@ -108,7 +108,7 @@ class EpilogueWriter {
   std::string_view type_;
   Prelude* prelude_;
   Sizes sizes_;
-  const std::string c_row_ = sizes_.Add(blocks_.c_row);
+  const std::string c_row_ = sizes_.Named("c_row", blocks_.c_row);
   SourceWriter out_;
 };
 

@@ -44,10 +44,11 @@ void ContractMoments::Add(const std::string& sums, int chain, const std::string&
 std::string ContractMoments::Total(const std::string& sums) { return fmt::format("sum(({0}[0] + {0}[1]) + ({0}[2] + {0}[3]))", sums); }
 
 void ContractMoments::BeginParts(Sizes* sizes, SourceWriter* out) {
-  const std::string arg = sizes->Add(parts_arg_), batch = sizes->Add(contract_.m * row_parts_ * kPart), block = sizes->Add(parts_.block);
+  const std::string arg = sizes->Named("parts_arg", parts_arg_), batch = sizes->Named("batch_parts", contract_.m * row_parts_ * kPart),
+                    block = sizes->Named("block", parts_.block);
   std::string part = fmt::format("n0 / {}", block);
   if (block_parts_ > 1) {
-    const std::string block_parts = sizes->Add(block_parts_), strip = sizes->Add(parts_.strip);
+    const std::string block_parts = sizes->Named("block_parts", block_parts_), strip = sizes->Named("strip", parts_.strip);
     part = fmt::format("({} * {} + n0 % {} / {})", part, block_parts, block, strip);
   }
   out->Line("{0}* const parts = ({0}*)args[{1}] + b * {2} + {3} * {4};", type_, arg, batch, part, kPart);
@@ -72,7 +73,7 @@ void ContractMoments::BeginPart(LoopWriter* loops, BodyEmitter* emitter, SourceW
 }
 
 void ContractMoments::EndPart(Sizes* sizes, SourceWriter* out) {
-  out->Line("{}* const part = parts + m * {};", type_, sizes->Add(row_parts_ * kPart));
+  out->Line("{}* const part = parts + m * {};", type_, sizes->Named("row_parts", row_parts_ * kPart));
   out->Line("const {} sum_of_row = {}, columns = n1 - n0;", type_, Total("sums"));
   out->Line("part[0] = first + sum_of_row / columns;");
   out->Line("const {} squares_of_row = {} - sum_of_row * (sum_of_row / columns);", type_, Total("squares"));

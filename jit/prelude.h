@@ -35,7 +35,7 @@ namespace athanor {
 // Across    sum(v), max(v): over the lanes, in a fixed order; transpose(r): r[i][j] <-> r[j][i] of N vectors.
 // Blocks    with strides from row to row and sizes as arguments, routines (jit/routines.h), named with their type, "_f32": copy_rows, copy_squares (columns
 //           become rows), pack_rows, pack_squares (into panels, as products read them). Copies read whole vectors. add_parts: the sum of some rows.
-//           multiply: a block of C, tile by tile.
+//           multiply: a block of C, tile by tile. fetch_rows, of any type: asks for some.
 // Random    philox(words, low, high): four vectors of counters become four of random words (ops/philox.h).
 //           random_word(index, seed, offset) of a vi64 or a long: RandomWord of each index, a vi32 or an int.
 // Math      v_exp v_exp2 v_log v_tanh v_erf v_sigmoid v_pow on vf32 and vf64. Bounds in units in the last place, tested in math_test:

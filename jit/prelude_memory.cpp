@@ -179,6 +179,7 @@ std::string ZippedText(const ElementType& type, int lanes) {
 void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
   units->push_back({"bounds", {}, "INLINE long larger(long a, long b) { return a > b ? a : b; }\n"
                                  "INLINE long smaller(long a, long b) { return a < b ? a : b; }\n"});
+  units->push_back({"bounded", {}, "INLINE long bounded(long x, long low, long high) { return x < low ? low : x > high ? high : x; }\n"});
   const int vector_bytes = isa == Isa::kAvx512 ? 64 : 32;
   for (const ElementType& type : kElementTypes) {
     const std::string tag = type.tag;

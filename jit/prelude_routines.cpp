@@ -128,10 +128,20 @@ ROUTINE void multiply_$TAG(const $T* a, long a_rows, long a_panel, long ahead, l
 }
 )";
 
+const char kFetchRows[] = R"(// Asks for rows of so many bytes, `row` from one to the next.
+ROUTINE void fetch_rows(const void* from, long row, long rows, long bytes) {
+  const char* x = (const char*)from;
+  for (long i = 0; i < rows; ++i, x += row) {
+    for (long at = 0; at < bytes; at += 64) __builtin_prefetch(x + at, 0, 2);
+  }
+}
+)";
+
 }  // namespace
 
 void AppendRoutineUnits(int lanes, std::vector<PreludeUnit>* units) {
   units->push_back({"routine", {}, "#define ROUTINE static __attribute__((noinline))\n"});
+  units->push_back({"fetch_rows", {"routine"}, kFetchRows});
   for (const ElementType& type : std::span(kElementTypes).first(3)) {  // f32, f64 and i32, pairs of bf16
     const std::string tag = type.tag, load = "load." + tag, store = "store." + tag, tail = "tail." + tag, transpose = "transpose." + tag;
     const auto add = [&](const char* name, std::vector<std::string> needs, const char* text) {

@@ -19,6 +19,7 @@ typedef unsigned short vu16 __attribute__((vector_size(32)));
 typedef unsigned short vu16_any __attribute__((vector_size(32), aligned(2), may_alias));
 INLINE long larger(long a, long b) { return a > b ? a : b; }
 INLINE long smaller(long a, long b) { return a < b ? a : b; }
+INLINE long bounded(long x, long low, long high) { return x < low ? low : x > high ? high : x; }
 INLINE vf32 splat(float x) { return x - vf32{}; }
 INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
 INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
@@ -136,6 +137,13 @@ INLINE vf32 v_exp2(vf32 x) {
   return scale(p, x);
 }
 #define ROUTINE static __attribute__((noinline))
+// Asks for rows of so many bytes, `row` from one to the next.
+ROUTINE void fetch_rows(const void* from, long row, long rows, long bytes) {
+  const char* x = (const char*)from;
+  for (long i = 0; i < rows; ++i, x += row) {
+    for (long at = 0; at < bytes; at += 64) __builtin_prefetch(x + at, 0, 2);
+  }
+}
 // Columns become rows, in panels: one behind the other, as many as `panel` rows of `from` wide; zeros fill the last vector.
 ROUTINE void pack_squares_f32(const float* from, long row, long rows, long columns, float* to, long panel, long panel_stride) {
   for (long i = 0; i < rows; i += 16, from += 16 * row) {
@@ -165,8 +173,43 @@ ROUTINE void pack_squares_f32(const float* from, long row, long rows, long colum
     }
   }
 }
-
-INLINE long bounded(long x, long low, long high) { return x < low ? low : x > high ? high : x; }
+// Weights and gradients of the scores of some keys, from k0 on, in the place of scores and gradients of weights.
+ROUTINE void score_gradients(float* p, float* ds, const float* lse, const float* delta, long k0, float factor, float scale, long row, long queries, long block, long keys, long right) {
+  for (long c = 0; c < queries; c += 16) {
+    const vf32 l = load(lse + c), d = load(delta + c);
+    // Keys that any of these queries sees, and inside those that all of them see.
+    const long low = bounded(0 - k0, 0, block);
+    const long high = bounded(smaller(keys, c + 15 + right + 1) - k0, low, block);
+    const long all_high = bounded(smaller(keys, c + right + 1) - k0, low, high);
+    #pragma clang loop unroll_count(2)
+    for (long key = low; key < all_high; ++key) {
+      const vf32 e = v_exp2(madd(load(p + key * row + c), splat(factor), -l));
+      store(p + key * row + c, e);
+      store(ds + key * row + c, e * (load(ds + key * row + c) - d) * scale);
+    }
+    for (long key = all_high; key < high; ++key) {
+      const vi32 unseen = (iota_i32() < (int)(k0 + key - (c) - right));
+      const vf32 e = select(unseen, vf32{}, v_exp2(madd(load(p + key * row + c), splat(factor), -l)));
+      store(p + key * row + c, e);
+      store(ds + key * row + c, select(unseen, vf32{}, e * (load(ds + key * row + c) - d) * scale));
+    }
+    // Products reach past the band.
+    for (long key = high; key < high + 12; ++key) {
+      store(p + key * row + c, vf32{});
+      store(ds + key * row + c, vf32{});
+    }
+  }
+}
+// The logarithms of the sums to base 2; delta = rowsum(dO * O). Behind the last query, zeros.
+ROUTINE void statistics(float* lse, float* delta, const float* log_sum_exps, const float* y, const float* dy, long queries, long row, long y_row, long dy_row) {
+  for (long i = queries; i < row; ++i) lse[i] = delta[i] = 0;
+  for (long i = 0; i < queries; ++i, y += y_row, dy += dy_row) {
+    lse[i] = log_sum_exps[i] * 1.442695f;
+    vf32 total = {};
+    total += load(dy + 0) * load(y + 0);
+    delta[i] = sum(total);
+  }
+}
 
 // The rows of the next head, fetched on the way
 struct Next {
@@ -260,14 +303,10 @@ extern "C" __attribute__((visibility("hidden"))) void tile1(const float* a, cons
 static __attribute__((noinline)) void block(char* scratch, long k0, const float* q, const float* k, const float* v, const float* dy, float* dq, float* dk, float* dv, long fresh, const Next& next) {
   float* const p = (float*)(scratch + 2496);
   float* const ds = (float*)(scratch + 4352);
-  const float* const lse = (float*)(scratch + 6208);
-  const float* const delta = (float*)(scratch + 6336);
   // S^T = K Q^T and dP^T = V dO^T
   for (long i = 0; i < 16; i += 8) {
-    for (long row = i; row < i + 8; ++row) {
-      __builtin_prefetch(next.k + row * 16 + 0, 0, 2);
-      __builtin_prefetch(next.q + row * 16 + 0, 0, 2);
-    }
+    fetch_rows(next.k + i * 16, 64, 8, 64);
+    fetch_rows(next.q + i * 16, 64, 8, 64);
     const long last = i + 7;
     const long end = (16 + 15) / 16 * 16;
     long j = larger(0, k0 + i - 0) / 16 * 16;
@@ -276,10 +315,8 @@ static __attribute__((noinline)) void block(char* scratch, long k0, const float*
     }
   }
   for (long i = 0; i < 16; i += 8) {
-    for (long row = i; row < i + 8; ++row) {
-      __builtin_prefetch(next.v + row * 16 + 0, 0, 2);
-      __builtin_prefetch(next.dy + row * 16 + 0, 0, 2);
-    }
+    fetch_rows(next.v + i * 16, 64, 8, 64);
+    fetch_rows(next.dy + i * 16, 64, 8, 64);
     const long last = i + 7;
     const long end = (16 + 15) / 16 * 16;
     long j = larger(0, k0 + i - 0) / 16 * 16;
@@ -287,35 +324,10 @@ static __attribute__((noinline)) void block(char* scratch, long k0, const float*
       tile0(v + i * 16, (float*)(scratch + 1408) + j, ds + i * 16 + j, 16, 1);
     }
   }
-  for (long c = 0; c < 16; c += 16) {
-    const vf32 l = load(lse + c), d = load(delta + c);
-    // Keys that any of these queries sees, and inside those that all of them see.
-    const long low = bounded(0 - k0, 0, 16);
-    const long high = bounded(smaller(16, c + 15 + 1) - k0, low, 16);
-    const long all_high = bounded(smaller(16, c + 1) - k0, low, high);
-    #pragma clang loop unroll_count(2)
-    for (long key = low; key < all_high; ++key) {
-      const vf32 e = v_exp2(madd(load(p + key * 16 + c), splat(0.36067376f), -l));
-      store(p + key * 16 + c, e);
-      store(ds + key * 16 + c, e * (load(ds + key * 16 + c) - d) * 0.25f);
-    }
-    for (long key = all_high; key < high; ++key) {
-      const vi32 unseen = (iota_i32() < (int)(k0 + key - (c) - 0));
-      const vf32 e = select(unseen, vf32{}, v_exp2(madd(load(p + key * 16 + c), splat(0.36067376f), -l)));
-      store(p + key * 16 + c, e);
-      store(ds + key * 16 + c, select(unseen, vf32{}, e * (load(ds + key * 16 + c) - d) * 0.25f));
-    }
-    // Products reach past the band.
-    for (long key = high; key < high + 12; ++key) {
-      store(p + key * 16 + c, vf32{});
-      store(ds + key * 16 + c, vf32{});
-    }
-  }
+  score_gradients(p, ds, (float*)(scratch + 6208), (float*)(scratch + 6336), k0, 0.36067376f, 0.25f, 16, 16, 16, 16, 0);
   // dV = P^T dO, dK = dS^T Q, dQ += dS K
   for (long i = 0; i < 16; i += 8) {
-    for (long row = i; row < i + 8; ++row) {
-      __builtin_prefetch(next.y + row * 16 + 0, 0, 2);
-    }
+    fetch_rows(next.y + i * 16, 64, 8, 64);
     const long last = i + 7;
     const long from = larger(0, k0 + i - 0), to = 16;
     if (from >= to && !(fresh)) continue;
@@ -367,16 +379,7 @@ extern "C" void attention_backward(char* const* args, long begin, long end, char
       float* const to_dq = dq;
       pack_squares_f32(q, 16, 16, 16, (float*)(scratch + 320), 16, 0);
       pack_squares_f32(dy, 16, 16, 16, (float*)(scratch + 1408), 16, 0);
-      float* const lse = (float*)(scratch + 6208);
-      float* const delta = (float*)(scratch + 6336);
-      for (long i = 16; i < 16; ++i) lse[i] = delta[i] = 0;
-      // lse to base 2; delta = rowsum(dO * O)
-      for (long i = 0; i < 16; ++i) {
-        lse[i] = (a5 + 0 + 0 + h * 16)[i] * 1.442695f;
-        vf32 total = {};
-        total += load(dy + i * 16 + 0) * load(y + i * 16 + 0);
-        delta[i] = sum(total);
-      }
+      statistics((float*)(scratch + 6208), (float*)(scratch + 6336), a5 + 0 + 0 + h * 16, y, dy, 16, 16, 16, 16);
       const long after = b * 4 + h + 1 < 4 ? b * 4 + h + 1 : 3, next_b = after / 4, next_h = after % 4;
       const Next next = {a0 + 0 + 0 + next_h * 256, a1 + 0 + 0 + (next_h / 2) * 256, a2 + 0 + 0 + (next_h / 2) * 256, a4 + 0 + 0 + next_h * 256, a3 + 0 + 0 + next_h * 256};
       for (long k0 = 0; k0 + 16 <= 16; k0 += 16) block(scratch, k0, q, k + k0 * 16, v + k0 * 16, dy, to_dq, to_dk + k0 * 16, to_dv + k0 * 16, h == kv * 2, next);

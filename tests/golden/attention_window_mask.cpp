@@ -19,6 +19,7 @@ typedef unsigned short vu16 __attribute__((vector_size(32)));
 typedef unsigned short vu16_any __attribute__((vector_size(32), aligned(2), may_alias));
 INLINE long larger(long a, long b) { return a > b ? a : b; }
 INLINE long smaller(long a, long b) { return a < b ? a : b; }
+INLINE long bounded(long x, long low, long high) { return x < low ? low : x > high ? high : x; }
 INLINE vf32 splat(float x) { return x - vf32{}; }
 INLINE vf32 load(const float* p) { return *(const vf32_any*)p; }
 INLINE void store(float* p, vf32 v) { *(vf32_any*)p = v; }
@@ -150,6 +151,13 @@ INLINE vf32 v_log(vf32 a) {
   return ((a == __builtin_inff()) | (a != a)) ? a : y;
 }
 #define ROUTINE static __attribute__((noinline))
+// Asks for rows of so many bytes, `row` from one to the next.
+ROUTINE void fetch_rows(const void* from, long row, long rows, long bytes) {
+  const char* x = (const char*)from;
+  for (long i = 0; i < rows; ++i, x += row) {
+    for (long at = 0; at < bytes; at += 64) __builtin_prefetch(x + at, 0, 2);
+  }
+}
 // Columns become rows, in panels: one behind the other, as many as `panel` rows of `from` wide; zeros fill the last vector.
 ROUTINE void pack_squares_f32(const float* from, long row, long rows, long columns, float* to, long panel, long panel_stride) {
   for (long i = 0; i < rows; i += 16, from += 16 * row) {
@@ -179,8 +187,12 @@ ROUTINE void pack_squares_f32(const float* from, long row, long rows, long colum
     }
   }
 }
-
-INLINE long bounded(long x, long low, long high) { return x < low ? low : x > high ? high : x; }
+// Rows to where they are wanted, each times its factor.
+ROUTINE void store_rows(const float* from, const float* factors, float* to, long rows, long from_row, long to_row) {
+  for (long i = 0; i < rows; ++i, from += from_row, to += to_row) {
+    store(to + 0, load(from + 0) * factors[i]);
+  }
+}
 
 // scores[j][l] = scale * scores[j][l] + mask[query + l][key + j]
 static __attribute__((noinline)) void add_mask(float* scores, const float* mask, long query, long key, long keys, long queries) {
@@ -296,6 +308,47 @@ asm(".text\n.p2align 6\n.globl tile1\n.type tile1,@function\ntile1:\n"
     ".size tile1, .-tile1\n");
 extern "C" __attribute__((visibility("hidden"))) void tile1(const float* a, const float* b, float* c, long k, long first);
 
+// Weights of the scores of some queries, from q0 on, and what they are to be multiplied by.
+static __attribute__((noinline)) void softmax(float* s, float* inverse, long q0, float factor, const float* mask, long row, long queries, long keys, long left, long right) {
+  for (long c = 0; c < queries; c += 16) {
+    float* const column = s + c;
+    // Keys that any of these queries sees, and inside those that all of them see.
+    const long low = bounded(larger(0, q0 + c - left) - 0, 0, keys);
+    const long high = bounded(smaller(keys, q0 + c + 15 + right + 1) - 0, low, keys);
+    const long all_low = bounded(larger(0, q0 + c + 15 - left) - 0, low, high);
+    const long all_high = bounded(smaller(keys, q0 + c + right + 1) - 0, all_low, high);
+    add_mask(column + low * row, mask, q0 + c, low, high - low, 16);
+    vf32 top = splat((-__builtin_inff()));
+    for (long key = low; key < all_low; ++key) {
+      const vf32 x = select((iota_i32() < (int)(0 + key - (q0 + c) - right)) | (iota_i32() > (int)(0 + key - (q0 + c) + left)), splat((-__builtin_inff())), load(column + key * row));
+      store(column + key * row, x);
+      top = x > top ? x : top;
+    }
+    #pragma clang loop unroll_count(2)
+    for (long key = all_low; key < all_high; ++key) {
+      const vf32 x = load(column + key * row);
+      top = x > top ? x : top;
+    }
+    for (long key = all_high; key < high; ++key) {
+      const vf32 x = select((iota_i32() < (int)(0 + key - (q0 + c) - right)) | (iota_i32() > (int)(0 + key - (q0 + c) + left)), splat((-__builtin_inff())), load(column + key * row));
+      store(column + key * row, x);
+      top = x > top ? x : top;
+    }
+    const vf32 base = top == splat((-__builtin_inff())) ? vf32{} : top * factor;
+    vf32 sum = {};
+    #pragma clang loop unroll_count(2)
+    for (long key = low; key < high; ++key) {
+      const vf32 e = v_exp2(madd(load(column + key * row), splat(factor), -base));
+      store(column + key * row, e);
+      sum += e;
+    }
+    // Tiles of P V reach past the band.
+    for (long key = larger(0, low - 12); key < low; ++key) store(column + key * row, vf32{});
+    for (long key = high; key < high + 12; ++key) store(column + key * row, vf32{});
+    store(inverse + c, sum == vf32{} ? vf32{} : 1 / sum);
+  }
+}
+
 // 16 queries of one head, from q0 on.
 static __attribute__((noinline)) void block(char* const* args, long b, long h, long q0, char* scratch) {
   const float* const a0 = (const float*)args[0];
@@ -317,10 +370,8 @@ static __attribute__((noinline)) void block(char* const* args, long b, long h, l
   pack_squares_f32(q + q0 * 16, 16, 16, 16, (float*)(scratch + 192), 16, 0);
   // S^T = K Q^T
   for (long i = 0; i < 24; i += 12) {
-    for (long row = i; row < i + 12; ++row) {
-      __builtin_prefetch(next_k + row * 16 + 0, 0, 2);
-      __builtin_prefetch(next_v + row * 16 + 0, 0, 2);
-    }
+    fetch_rows(next_k + i * 16, 64, 12, 64);
+    fetch_rows(next_v + i * 16, 64, 12, 64);
     const long last = i + 11;
     const long end = (smaller(16, smaller(16, last + 8) - q0) + 15) / 16 * 16;
     long j = larger(0, larger(0, i - 0) - q0) / 16 * 16;
@@ -328,57 +379,17 @@ static __attribute__((noinline)) void block(char* const* args, long b, long h, l
       tile0(k + i * 16, (float*)(scratch + 192) + j, s + i * 16 + j, 16, 1);
     }
   }
-  for (long c = 0; c < 16; c += 16) {
-    float* const column = s + c;
-    // Keys that any of these queries sees, and inside those that all of them see.
-    const long low = bounded(larger(0, q0 + c - 7) - 0, 0, 24);
-    const long high = bounded(smaller(24, q0 + c + 15 + 1) - 0, low, 24);
-    const long all_low = bounded(larger(0, q0 + c + 15 - 7) - 0, low, high);
-    const long all_high = bounded(smaller(24, q0 + c + 1) - 0, all_low, high);
-    add_mask(column + low * 16, a3 + 0 + 0 + 0, q0 + c, low, high - low, 16);
-    vf32 top = splat((-__builtin_inff()));
-    for (long key = low; key < all_low; ++key) {
-      const vf32 x = select((iota_i32() < (int)(0 + key - (q0 + c) - 0)) | (iota_i32() > (int)(0 + key - (q0 + c) + 7)), splat((-__builtin_inff())), load(column + key * 16));
-      store(column + key * 16, x);
-      top = x > top ? x : top;
-    }
-    #pragma clang loop unroll_count(2)
-    for (long key = all_low; key < all_high; ++key) {
-      const vf32 x = load(column + key * 16);
-      top = x > top ? x : top;
-    }
-    for (long key = all_high; key < high; ++key) {
-      const vf32 x = select((iota_i32() < (int)(0 + key - (q0 + c) - 0)) | (iota_i32() > (int)(0 + key - (q0 + c) + 7)), splat((-__builtin_inff())), load(column + key * 16));
-      store(column + key * 16, x);
-      top = x > top ? x : top;
-    }
-    const vf32 base = top == splat((-__builtin_inff())) ? vf32{} : top * 1.442695f;
-    vf32 sum = {};
-    #pragma clang loop unroll_count(2)
-    for (long key = low; key < high; ++key) {
-      const vf32 e = v_exp2(madd(load(column + key * 16), splat(1.442695f), -base));
-      store(column + key * 16, e);
-      sum += e;
-    }
-    // Tiles of P V reach past the band.
-    for (long key = larger(0, low - 12); key < low; ++key) store(column + key * 16, vf32{});
-    for (long key = high; key < high + 12; ++key) store(column + key * 16, vf32{});
-    store(inverse + c, sum == vf32{} ? vf32{} : 1 / sum);
-  }
+  softmax(s, inverse, q0, 1.442695f, a3 + 0 + 0 + 0, 16, 16, 24, 7, 0);
   // O = P V
   for (long i = 0; i < 16; i += 8) {
-    for (long row = i; row < i + 8; ++row) {
-      __builtin_prefetch(next_q + row * 16 + 0, 0, 2);
-    }
+    fetch_rows(next_q + i * 16, 64, 8, 64);
     const long last = i + 7;
     const long from = larger(0, q0 + i - 7), to = smaller(24, q0 + last + 1);
     for (long j = 0; j < 16; j += 16) {
       tile1(s + i * 1 + from * 16, v + j + from * 16, (float*)(scratch + 3648) + i * 16 + j, to - from, 1);
     }
   }
-  for (long i = 0; i < 16; ++i) {
-    store(y + (q0 + i) * 16 + 0, load((float*)(scratch + 3648) + i * 16 + 0) * inverse[i]);
-  }
+  store_rows((float*)(scratch + 3648), inverse, y + q0 * 16, 16, 16, 16);
 }
 
 extern "C" void attention(char* const* args, long begin, long end, char* scratch) {

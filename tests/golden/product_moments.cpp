@@ -40,10 +40,10 @@ INLINE float sum(vf32 v) {
 }
 #define ROUTINE static __attribute__((noinline))
 // Columns [n0, n1) of `rows` rows of C, finished and stored.
-ROUTINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c, long s0, long s1, long s2, long s3, long s4, long s5, long s6) {
+ROUTINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c, long c_row, long parts_arg, long batch_parts, long block, long block_parts, long strip, long s0, long row_parts) {
   float* const a2 = (float*)args[2];
-  float* const parts = (float*)args[s1] + b * s2 + (n0 / s3 * s4 + n0 % s3 / s5) * 3;
-  for (long m = m0; m < m0 + rows; ++m, c += s0) {
+  float* const parts = (float*)args[parts_arg] + b * batch_parts + (n0 / block * block_parts + n0 % block / strip) * 3;
+  for (long m = m0; m < m0 + rows; ++m, c += c_row) {
     const float column = *c;
     const float first = column - column == 0 ? column : 0;
     vf32 sums[4] = {}, squares[4] = {};
@@ -52,28 +52,28 @@ ROUTINE void epilogue(char* const* args, long b, long m0, long rows, long n0, lo
       for (; i2 + 64 <= n1; i2 += 64) {
         {
           const vf32 product = load(c + (i2 - n0));
-          store(a2 + m * s3 + i2, product);
+          store(a2 + m * s0 + i2, product);
           const vf32 off = product - first;
           sums[0] += off;
           squares[0] += off * off;
         }
         {
           const vf32 product = load(c + ((i2 + 16) - n0));
-          store(a2 + m * s3 + (i2 + 16), product);
+          store(a2 + m * s0 + (i2 + 16), product);
           const vf32 off = product - first;
           sums[1] += off;
           squares[1] += off * off;
         }
         {
           const vf32 product = load(c + ((i2 + 32) - n0));
-          store(a2 + m * s3 + (i2 + 32), product);
+          store(a2 + m * s0 + (i2 + 32), product);
           const vf32 off = product - first;
           sums[2] += off;
           squares[2] += off * off;
         }
         {
           const vf32 product = load(c + ((i2 + 48) - n0));
-          store(a2 + m * s3 + (i2 + 48), product);
+          store(a2 + m * s0 + (i2 + 48), product);
           const vf32 off = product - first;
           sums[3] += off;
           squares[3] += off * off;
@@ -81,20 +81,20 @@ ROUTINE void epilogue(char* const* args, long b, long m0, long rows, long n0, lo
       }
       for (; i2 + 16 <= n1; i2 += 16) {
         const vf32 product = load(c + (i2 - n0));
-        store(a2 + m * s3 + i2, product);
+        store(a2 + m * s0 + i2, product);
         const vf32 off = product - first;
         sums[0] += off;
         squares[0] += off * off;
       }
       if (i2 < n1) {
         const vf32 product = load(c + (i2 - n0));
-        store_tail(a2 + m * s3 + i2, product, (n1 - i2));
+        store_tail(a2 + m * s0 + i2, product, (n1 - i2));
         const vf32 off = product - first;
         sums[0] = select(iota_i32() < (int)(n1 - i2), sums[0] + off, sums[0]);
         squares[0] = select(iota_i32() < (int)(n1 - i2), squares[0] + off * off, squares[0]);
       }
     }
-    float* const part = parts + m * s6;
+    float* const part = parts + m * row_parts;
     const float sum_of_row = sum((sums[0] + sums[1]) + (sums[2] + sums[3])), columns = n1 - n0;
     part[0] = first + sum_of_row / columns;
     const float squares_of_row = sum((squares[0] + squares[1]) + (squares[2] + squares[3])) - sum_of_row * (sum_of_row / columns);
@@ -366,7 +366,7 @@ extern "C" void tiles(char* const* args, long begin, long end, char* scratch) {
             if (n + 64 <= 300) tile_m(a, bp, c, k1 - k0, 1); else tile_m_n(a, bp, c, k1 - k0, 1);
           }
         }
-        epilogue(args, b, m, rows, s0, s1, (float*)(scratch + 128) + (s0 - s0), 256, 5, 96, 300, 2, 192, 6);
+        epilogue(args, b, m, rows, s0, s1, (float*)(scratch + 128) + (s0 - s0), 256, 5, 96, 300, 2, 192, 300, 6);
       }
     }
   }

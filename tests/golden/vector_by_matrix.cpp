@@ -38,9 +38,9 @@ INLINE float sum(vf32 v) {
 }
 #define ROUTINE static __attribute__((noinline))
 // Columns [n0, n1) of `rows` rows of C, finished and stored.
-ROUTINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c, long s0) {
+ROUTINE void epilogue(char* const* args, long b, long m0, long rows, long n0, long n1, const float* c, long c_row) {
   float* const a0 = (float*)args[0];
-  for (long m = m0; m < m0 + rows; ++m, c += s0) {
+  for (long m = m0; m < m0 + rows; ++m, c += c_row) {
     {
       long i2 = n0;
       for (; i2 + 16 <= n1; i2 += 16) {
