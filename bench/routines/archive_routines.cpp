@@ -1,5 +1,7 @@
 // Compiles the routines of the networks and of the benchmarks' fragments, forward and backward, for every instruction set (jit/routine_archive.h).
 // usage: archive_routines FRAGMENTS [FILE]; FILE is where the library looks for it when not given.
+#include <fmt/core.h>
+
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -41,9 +43,11 @@ std::vector<Graph> BothPrecisions(const std::string& path) {
 std::vector<Program> Programs(const std::string& fragments) {
   std::vector<Graph> graphs;
   for (const std::string& name : models::ModelNames()) {
-    const std::string path = std::string(models::kModelPrefix) + name;
-    graphs.push_back(models::LoadGraph(path));
-    graphs.push_back(Gradient(models::LoadGraph(path, /*grad=*/true)));
+    for (const char* batch : {"1", "8"}) {                   // one image is addressed without a batch
+      const std::string path = fmt::format("{}{}?batch={}", models::kModelPrefix, name, batch);
+      graphs.push_back(models::LoadGraph(path));
+      graphs.push_back(Gradient(models::LoadGraph(path, /*grad=*/true)));
+    }
   }
   std::set<std::filesystem::path> paths;                     // in order: the archive is the same every time
   for (const auto& file : std::filesystem::directory_iterator(fragments)) paths.insert(file.path());
