@@ -304,11 +304,12 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
   const bool strided = access.kind == Access::Kind::kStrided, tail = !strided && !state_.live.empty();
   const bool second = strided && access.stride == 2 && suffix.empty();
   if (suffix.empty()) {
-    prelude_->Use(second ? "window_strided" : strided ? "strided" : tail ? "tail" : "load", memory);
+    prelude_->Use(second ? "second" : strided ? "strided" : tail ? "tail" : "load", memory);
   } else {
     prelude_->Use(Name(memory));
   }
-  const std::string text = second    ? fmt::format("load_window_strided({}, 2, 0, {}, {}{{}})", access.pointer, Lanes(), VectorType(memory))
+  const std::string text = second && state_.live.empty() ? fmt::format("load_second({})", access.pointer)
+                           : second  ? fmt::format("load_second_tail({}, {})", access.pointer, state_.live)
                            : strided ? fmt::format("load{}_strided({}, {}, {})", suffix, access.pointer, access.stride, Lanes())
                            : tail    ? fmt::format("load{}_tail({}, {})", suffix, access.pointer, state_.live)
                                      : fmt::format("load{}({})", suffix, access.pointer);

@@ -197,12 +197,17 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
       add("tail", {}, NarrowTailText(type, isa, lanes));
     }
     add("window", {"bounds"}, WindowText(type, isa, lanes));
-    // Two neighbouring vectors hold every second element of a row of pixels. `fill` is the same in all lanes. Masks of AVX2 are vectors to be computed;
-    // without one, the last element that is read is the last that is wanted.
-    const std::string whole = isa != Isa::kAvx2 ? "" : fmt::format(
-        "    if (first <= 0 && last >= $N) return __builtin_shufflevector(*(const $V_any*)p, *(const $V_any*)(p + $N - 1), {});\n",
-        LaneList(lanes, [&](int i) { return std::to_string(2 * i < lanes ? 2 * i : 2 * i + 1); }));
-    add("window_strided", {"window." + tag},
+    // Every second element lies in two vectors, the second of which ends with the last that is wanted.
+    const std::string seconds = LaneList(lanes, [&](int i) { return std::to_string(2 * i < lanes ? 2 * i : 2 * i + 1); });
+    add("second", {"load." + tag, "tail." + tag, "bounds"},
+        fmt::format("INLINE $V load_second(const $T* p) {{ return __builtin_shufflevector(load(p), load(p + $N - 1), {0}); }}\n"
+                    "INLINE $V load_second_tail(const $T* p, long n) {{\n"
+                    "  return __builtin_shufflevector(load_tail(p, smaller(2 * n - 1, $N)), load_tail(p + $N - 1, larger(2 * n - $N, 0)), {0});\n"
+                    "}}\n",
+                    seconds));
+    // The same of a row of pixels with a border. `fill` is the same in all lanes. Masks of AVX2 are vectors to be computed.
+    const char* const whole = isa == Isa::kAvx2 ? "    if (first <= 0 && last >= $N) return load_second(p);\n" : "";
+    add("window_strided", {"window." + tag, "second." + tag},
         fmt::format("INLINE $V load_window_strided(const $T* p, long stride, long first, long last, $V fill) {{\n"
                     "  if (stride == 2) {{\n"
                     "{}"
