@@ -40,7 +40,15 @@ Layout BodyBuilder::Through(const Layout& layout, const Layout& map, ValueId blo
 int BodyBuilder::Read(ValueId value, const Layout& map) {
   const ViewOf& view = context_.views[value];
   if (view.root == value) return ReadRoot(value, map);
-  return ReadRoot(view.root, Through(view.layout, map, view.root));
+  try {
+    return ReadRoot(view.root, Through(view.layout, map, view.root));
+  } catch (const NeedsStorage& blocked) {
+    // The view is the obstacle: behind it all can run in the space of what it shows, which is stored instead where that is no more.
+    const NodeId producer = context_.graph.value(view.root).producer;
+    const bool here = producer != kNone && context_.computed_here(producer);
+    if (here && context_.graph.desc(view.root).elements() <= context_.graph.desc(blocked.value).elements()) throw NeedsStorage{view.root};
+    throw;
+  }
 }
 
 int BodyBuilder::ReadRoot(ValueId root, const Layout& map) {

@@ -91,6 +91,16 @@ TEST(Pools, AreStoredBeforeAReduction) {
   ExpectEqualsReference(Gradient(graph), Options(), 1);
 }
 
+// The gradient's terms are read through a view with an odd number of rows: their sum is stored, not each of them.
+TEST(Pools, OfOddSizesStoreTheSumOfTheirGradient) {
+  Graph graph("pool");
+  const ValueId x = graph.AddInput("x", {DType::kF32, {2, 5, 13, 11}}, true);
+  graph.AddOutput("y", graph.Add1("max_pool2d", {x}, {{"kernel_size", Ints{3}}, {"stride", Ints{2}}}));
+  const Graph both = Gradient(graph);
+  EXPECT_EQ(Executable::Compile(both, Options())->report().kernels.size(), 5u);  // y, the places, a short iota, the sum, what is cut of it
+  ExpectEqualsReference(both, Options(), 1);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Forms, Convolutions,
     testing::Values(Case{"same", {2, 20, 14, 13}, {24, 20, 3, 3}, {{"padding", Ints{1}}}},
