@@ -41,6 +41,7 @@ void BodyEmitter::SetVector(int dim, std::string index, int64_t multiple, std::s
   state_.vector_dim = dim;
   state_.multiple = multiple;
   state_.live = std::move(live);
+  state_.borders.clear();
 }
 
 void BodyEmitter::Bind(int expr, std::string name, bool vector) { state_.values[expr] = {std::move(name), vector}; }
@@ -292,6 +293,15 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
   if (const std::string zipped = access.kind == Access::Kind::kLanes ? ZippedText(operand, memory) : ""; !zipped.empty()) {
     return {Define(id, expr.dtype, true, Convert(zipped, memory, expr.dtype, true)), true};
   }
+  if (const std::string split = access.kind == Access::Kind::kLanes ? SplitText(operand) : ""; !split.empty()) {
+    prelude_->Use(fmt::format("split.{}", IsHalf(memory) ? "u16" : Name(memory)));
+    std::string text = state_.live.empty() ? fmt::format("load_split({})", split) : fmt::format("load_split_tail({}, {})", split, state_.live);
+    if (IsHalf(memory)) {
+      prelude_->Use(Name(memory));
+      text = fmt::format("{}_value({})", Name(memory), text);
+    }
+    return {Define(id, expr.dtype, true, Convert(text, memory, expr.dtype, true)), true};
+  }
   if (access.kind == Access::Kind::kLanes) {
     const std::string name = NewName(id), lanes = DeclareLanes(name, memory, state_.live.empty() ? "" : " = {}");
     out_->Line("for (long l = 0; l < {}; ++l) {}[l] = {}{};", Lanes(), lanes, memory == DType::kBool ? "-" : "", LoadScalar(access.pointer, memory));
@@ -342,6 +352,30 @@ std::string BodyEmitter::ZippedText(const Operand& operand, DType memory) {
   if (!half) return text;
   prelude_->Use(Name(memory));
   return fmt::format("{}_value({})", Name(memory), text);
+}
+
+std::string BodyEmitter::SplitText(const Operand& operand) {
+  const int dim = state_.vector_dim;
+  std::vector<Digits> dims = operand.map.dims();
+  dims[dim] = Coalesce(dims[dim]);
+  const int64_t row = dims[dim].size() < 2 ? 0 : dims[dim][0].extent;
+  if (row < prelude_->lanes() || dims[dim][0].stride != 1 || operand.row >= 0 || !operand.pieces.empty() || args_[operand.arg].dtype == DType::kBool) return "";
+  const std::string index = state_.index[dim];
+  std::string& border = state_.borders[row];
+  if (border.empty()) {
+    border = fmt::format("{}_border{}", prefix_, row);
+    if (const int uses = used_names_[border]++; uses > 0) border += fmt::format("_{}", uses);
+    prelude_->Use("digit");
+    out_->Line("const long {} = {} - digit({}, 1, {});", border, row, index, row);
+  }
+  const std::string first = Pointer(operand);
+  dims[dim][0].stride = 0;                                   // the next row begins there
+  Operand next;
+  next.arg = operand.arg, next.map = Layout(operand.map.offset(), std::move(dims));
+  state_.index[dim] = fmt::format("({} + {})", index, border);
+  const std::string second = Pointer(next);
+  state_.index[dim] = index;
+  return fmt::format("{}, {} - {}, {}", first, second, border, border);
 }
 
 std::string BodyEmitter::Coordinate(const Layout& coordinate, bool lane) {
@@ -421,7 +455,7 @@ void BodyEmitter::EmitStores(bool streaming) {
 void BodyEmitter::EmitStore(const Store& store, bool check, bool streaming) {
   const int last = body_.rank() - 1, ranged = store.along < 0 ? last : store.along;
   const bool whole = store.end < 0 || (store.begin == 0 && store.end == body_.extents[ranged]);
-  if (whole || (!check && ranged == last)) return StoreValue(store, Address(store.operand, whole ? 0 : store.begin, ranged), streaming);
+  if (whole || (!check && ranged == last)) return StoreValue(store, Address(store.operand, whole ? 0 : store.begin, ranged), streaming, whole);
   const int lanes = prelude_->lanes();
   const bool whole_vectors =
       store.begin % lanes == 0 && state_.multiple % lanes == 0 && (store.end % lanes == 0 || store.end == body_.extents[ranged]);
@@ -453,7 +487,7 @@ void BodyEmitter::EmitStore(const Store& store, bool check, bool streaming) {
   out_->Close();
 }
 
-void BodyEmitter::StoreValue(const Store& store, const Access& access, bool streaming) {
+void BodyEmitter::StoreValue(const Store& store, const Access& access, bool streaming, bool whole) {
   const DType memory = args_[store.operand.arg].dtype, dtype = body_.exprs[store.expr].dtype;
   const std::string suffix = MemorySuffix(memory);
   const Value got = Get(store.expr);
@@ -466,6 +500,14 @@ void BodyEmitter::StoreValue(const Store& store, const Access& access, bool stre
     return;
   }
   const std::string value = Convert(Widen(got, dtype), dtype, memory, true);
+  if (const std::string split = whole && access.kind == Access::Kind::kLanes ? SplitText(store.operand) : ""; !split.empty()) {
+    prelude_->Use(fmt::format("split.{}", IsHalf(memory) ? "u16" : Name(memory)));
+    if (IsHalf(memory)) prelude_->Use(Name(memory));
+    const size_t second = split.rfind(", ");
+    out_->Line("store_split{}({}, {}{}{});", state_.live.empty() ? "" : "_tail", split.substr(0, second),
+               IsHalf(memory) ? fmt::format("{}_bits({})", Name(memory), value) : value, split.substr(second), state_.live.empty() ? "" : ", " + state_.live);
+    return;
+  }
   if (access.kind == Access::Kind::kLanes) {
     const std::string lane = StoreLanes(NewName(store.expr), value, memory);
     out_->Line("for (long l = 0; l < {}; ++l) *({}) = {};", Lanes(), access.pointer, lane);

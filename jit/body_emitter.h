@@ -69,6 +69,7 @@ class BodyEmitter {
     int64_t multiple = 1;
     std::string live;
     std::map<int, Value> values;
+    std::map<int64_t, std::string> borders;                  // by extent: how many lanes lie in front of the next multiple of it
   };
   // Where the lanes of an operand are.
   struct Access {
@@ -92,6 +93,9 @@ class BodyEmitter {
   Value Load(const Expr& expr, int id);
   // The load of a whole vector whose elements lie in two places in turns, as the gradients of a convolution of stride 2 do. Empty where it is none.
   std::string ZippedText(const Operand& operand, DType memory);
+  // Two pointers and how many lanes belong to the first, as arguments: of a vector that runs over the end of a row at most once, as the pixels of all images
+  // do. Empty where it is none.
+  std::string SplitText(const Operand& operand);
   Value BoundedLoad(const Expr& expr, int id, const Access& access);
   std::string Coordinate(const Layout& coordinate, bool lane);  // of lane 0, or of lane `l`
   Value Apply(const Expr& expr, int id);
@@ -106,7 +110,7 @@ class BodyEmitter {
   std::string Widen(const Value& value, DType dtype);  // to a vector
   std::string Define(int id, DType dtype, bool vector, const std::string& text);
   std::string NewName(int id);
-  void StoreValue(const Store& store, const Access& access, bool streaming);
+  void StoreValue(const Store& store, const Access& access, bool streaming, bool whole = false);
 
   const Body& body_;
   const std::vector<KernelArg>& args_;

@@ -96,25 +96,31 @@ std::string NarrowTailText(const ElementType& type, Isa isa, int lanes) {
                      {"$MASK", lanes == 16 ? "unsigned short" : "unsigned char"}});
 }
 
-// Lanes [first, last) from memory, the others from `fill`; the range may be empty or reach over the vector.
-std::string WindowText(const ElementType& type, Isa isa, int lanes) {
-  // Masked loads only move bits: a type of each width stands for the others.
-  struct Masked {
-    Isa isa;
-    int bytes, width;
-    const char *element, *pointer, *builtin, *mask;
-  };
-  static constexpr Masked kMasked[] = {{Isa::kAvx512, 8, 64, "double", "double", "loadupd512_mask", "unsigned char"},
-                                       {Isa::kAvx512, 4, 64, "float", "float", "loadups512_mask", "unsigned short"},
-                                       {Isa::kAvx512, 2, 32, "short", "u16_window", "loaddquhi256_mask", "unsigned short"},
-                                       {Isa::kAvx2, 8, 32, "double", "$TAG_window", "maskloadpd256", "long long"},
-                                       {Isa::kAvx2, 4, 32, "float", "$TAG_window", "maskloadps256", "int"}};
+// Loads and stores of some lanes move bits only: a type of each width stands for the others. Null where there are no such instructions.
+struct Masked {
+  Isa isa;
+  int bytes, width;
+  const char *element, *pointer, *load, *store, *mask;
+};
+
+const Masked* MaskedAccess(const ElementType& type, Isa isa, int lanes) {
+  static constexpr Masked kMasked[] = {
+      {Isa::kAvx512, 8, 64, "double", "double", "loadupd512_mask", "storeupd512_mask", "unsigned char"},
+      {Isa::kAvx512, 4, 64, "float", "float", "loadups512_mask", "storeups512_mask", "unsigned short"},
+      {Isa::kAvx512, 2, 32, "short", "u16_window", "loaddquhi256_mask", "storedquhi256_mask", "unsigned short"},
+      {Isa::kAvx2, 8, 32, "double", "$TAG_window", "maskloadpd256", "maskstorepd256", "long long"},
+      {Isa::kAvx2, 4, 32, "float", "$TAG_window", "maskloadps256", "maskstoreps256", "int"}};
   const auto* masked = std::find_if(std::begin(kMasked), std::end(kMasked), [&](const Masked& m) {
     return isa == m.isa && m.bytes == type.bytes && m.width == type.bytes * lanes;
   });
-  const bool loop = masked == std::end(kMasked);
+  return masked == std::end(kMasked) ? nullptr : masked;
+}
+
+// Lanes [first, last) from memory, the others from `fill`, and to memory; the range may be empty or reach over the vector.
+std::string WindowText(const ElementType& type, Isa isa, int lanes) {
+  const Masked* const masked = MaskedAccess(type, isa, lanes);
   std::string text;
-  if (loop) {
+  if (masked == nullptr) {
     text =
         "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
         "  if (first <= 0 && last >= $N) {\n"
@@ -123,13 +129,20 @@ std::string WindowText(const ElementType& type, Isa isa, int lanes) {
         "  }\n"
         "  for (long i = larger(first, 0); i < smaller(last, $N); ++i) fill[i] = p[i];\n"
         "  return fill;\n"
+        "}\n"
+        "INLINE void store_window($T* p, $V v, long first, long last) {\n"
+        "  for (long i = larger(first, 0); i < smaller(last, $N); ++i) p[i] = v[i];\n"
         "}\n";
   } else if (isa == Isa::kAvx512) {
     text =
         "typedef $ELEMENT $TAG_window __attribute__((vector_size($WIDTH), may_alias));\n"
         "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
         "  const unsigned live = (1u << larger(smaller(last, $N), 0)) - (1u << smaller(larger(first, 0), $N));\n"
-        "  return first < last ? ($V)__builtin_ia32_$BUILTIN((const $POINTER*)p, ($TAG_window)fill, ($MASK)live) : fill;\n"
+        "  return first < last ? ($V)__builtin_ia32_$LOAD((const $POINTER*)p, ($TAG_window)fill, ($MASK)live) : fill;\n"
+        "}\n"
+        "INLINE void store_window($T* p, $V v, long first, long last) {\n"
+        "  const unsigned live = (1u << larger(smaller(last, $N), 0)) - (1u << smaller(larger(first, 0), $N));\n"
+        "  if (first < last) __builtin_ia32_$STORE(($POINTER*)p, ($TAG_window)v, ($MASK)live);\n"
         "}\n";
   } else {
     text =
@@ -138,13 +151,17 @@ std::string WindowText(const ElementType& type, Isa isa, int lanes) {
         "INLINE $V load_window(const $T* p, long first, long last, $V fill) {\n"
         "  if (first <= 0 && last >= $N) return *(const $V_any*)p;\n"
         "  const $TAG_window_mask lane{$IOTA}, live = (lane >= ($MASK)first) & (lane < ($MASK)last);\n"
-        "  return live ? ($V)__builtin_ia32_$BUILTIN((const $POINTER*)p, live) : fill;\n"
+        "  return live ? ($V)__builtin_ia32_$LOAD((const $POINTER*)p, live) : fill;\n"
+        "}\n"
+        "INLINE void store_window($T* p, $V v, long first, long last) {\n"
+        "  const $TAG_window_mask lane{$IOTA}, live = (lane >= ($MASK)first) & (lane < ($MASK)last);\n"
+        "  __builtin_ia32_$STORE(($POINTER*)p, live, ($TAG_window)v);\n"
         "}\n";
   }
   std::vector<std::pair<std::string, std::string>> names = {
       {"$V", fmt::format("v{}", type.tag)}, {"$TAG", type.tag}, {"$T", type.scalar}, {"$N", std::to_string(lanes)}};
-  if (!loop) {
-    names.insert(names.begin(), {{"$ELEMENT", masked->element}, {"$WIDTH", std::to_string(masked->width)}, {"$BUILTIN", masked->builtin},
+  if (masked != nullptr) {
+    names.insert(names.begin(), {{"$ELEMENT", masked->element}, {"$WIDTH", std::to_string(masked->width)}, {"$LOAD", masked->load}, {"$STORE", masked->store},
                                  {"$POINTER", masked->pointer}, {"$MASK", masked->mask},
                                  {"$IOTA", LaneList(lanes, [](int i) { return std::to_string(i); })}});
   }
@@ -197,6 +214,23 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
       add("tail", {}, NarrowTailText(type, isa, lanes));
     }
     add("window", {"bounds"}, WindowText(type, isa, lanes));
+    // The first `border` lanes lie from p on, the others from q on, which is where lane 0 would be.
+    add("split", {"load." + tag, "store." + tag, "window." + tag},
+        "INLINE $V load_split(const $T* p, const $T* q, long border) {\n"
+        "  return border >= $N ? load(p) : load_window(q, border, $N, load_window(p, 0, border, $V{}));\n"
+        "}\n"
+        "INLINE $V load_split_tail(const $T* p, const $T* q, long border, long n) {\n"
+        "  return load_window(q, border, n, load_window(p, 0, smaller(border, n), $V{}));\n"
+        "}\n"
+        "INLINE void store_split($T* p, $T* q, $V v, long border) {\n"
+        "  if (border >= $N) return store(p, v);\n"
+        "  store_window(p, v, 0, border);\n"
+        "  store_window(q, v, border, $N);\n"
+        "}\n"
+        "INLINE void store_split_tail($T* p, $T* q, $V v, long border, long n) {\n"
+        "  store_window(p, v, 0, smaller(border, n));\n"
+        "  store_window(q, v, border, n);\n"
+        "}\n");
     // Every second element lies in two vectors, the second of which ends with the last that is wanted.
     const std::string seconds = LaneList(lanes, [&](int i) { return std::to_string(2 * i < lanes ? 2 * i : 2 * i + 1); });
     add("second", {"load." + tag, "tail." + tag, "bounds"},

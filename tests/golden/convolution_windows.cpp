@@ -34,6 +34,10 @@ INLINE vf32 load_window(const float* p, long first, long last, vf32 fill) {
   const unsigned live = (1u << larger(smaller(last, 16), 0)) - (1u << smaller(larger(first, 0), 16));
   return first < last ? (vf32)__builtin_ia32_loadups512_mask((const float*)p, (f32_window)fill, (unsigned short)live) : fill;
 }
+INLINE void store_window(float* p, vf32 v, long first, long last) {
+  const unsigned live = (1u << larger(smaller(last, 16), 0)) - (1u << smaller(larger(first, 0), 16));
+  if (first < last) __builtin_ia32_storeups512_mask((float*)p, (f32_window)v, (unsigned short)live);
+}
 INLINE vf32 load_second(const float* p) { return __builtin_shufflevector(load(p), load(p + 16 - 1), 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31); }
 INLINE vf32 load_second_tail(const float* p, long n) {
   return __builtin_shufflevector(load_tail(p, smaller(2 * n - 1, 16)), load_tail(p + 16 - 1, larger(2 * n - 16, 0)), 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);

@@ -34,6 +34,10 @@ INLINE vf32 load_window(const float* p, long first, long last, vf32 fill) {
   const unsigned live = (1u << larger(smaller(last, 16), 0)) - (1u << smaller(larger(first, 0), 16));
   return first < last ? (vf32)__builtin_ia32_loadups512_mask((const float*)p, (f32_window)fill, (unsigned short)live) : fill;
 }
+INLINE void store_window(float* p, vf32 v, long first, long last) {
+  const unsigned live = (1u << larger(smaller(last, 16), 0)) - (1u << smaller(larger(first, 0), 16));
+  if (first < last) __builtin_ia32_storeups512_mask((float*)p, (f32_window)v, (unsigned short)live);
+}
 INLINE vi32 load(const int* p) { return *(const vi32_any*)p; }
 // Every second element of two vectors one behind the other; the elements of two vectors in turns, first and last half.
 INLINE vf32 even(vf32 a, vf32 b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30); }
