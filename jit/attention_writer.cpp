@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numbers>
+#include <utility>
 
 #include "jit/attention_dropout.h"
 #include "jit/attention_mask.h"
@@ -52,11 +53,6 @@ int64_t AttentionWriter::PlaceScratch(int64_t elements) {
 std::string AttentionWriter::LoadText(const std::string& pointer, int64_t live) {
   Use(live ? "tail" : "load");
   return live ? fmt::format("load_tail({}, {})", pointer, live) : fmt::format("load({})", pointer);
-}
-
-std::string AttentionWriter::StoreText(const std::string& pointer, const std::string& value, int64_t live) {
-  Use(live ? "tail" : "store");
-  return live ? fmt::format("store_tail({}, {}, {});", pointer, value, live) : fmt::format("store({}, {});", pointer, value);
 }
 
 int AttentionWriter::OutputVectors(int64_t d) const {
@@ -239,7 +235,7 @@ std::string AttentionWriter::Unseen(const std::string& query, const std::string&
   return text;
 }
 
-void AttentionWriter::WriteBandHelpers() {
+void AttentionWriter::UseBandHelpers() {
   if (banded()) {
     prelude_.Use("iota", DType::kI32);
     Use("select");
@@ -248,7 +244,7 @@ void AttentionWriter::WriteBandHelpers() {
 }
 
 void AttentionWriter::WriteHelpers() {
-  WriteBandHelpers();
+  UseBandHelpers();
   if (masked()) WriteAddMask(attention_, queries_, &prelude_, &out_);
   if (drops()) WriteDropout(attention_, queries_, &prelude_, &out_);
   if (attention_.dmask.arg >= 0) WriteStoreMaskGradient(attention_, queries_, &prelude_, &out_);
@@ -313,7 +309,10 @@ AttentionWriter::Function AttentionWriter::WriteFunction(std::string_view name, 
   };
   if (shared) return {prelude_.AddRoutine(name, definition("ROUTINE", "$NAME")), sizes.Arguments()};
   std::string own(name);
-  while (!functions_.insert(own).second) own += "_";
+  for (; functions_.contains(own); own += "_") {
+    if (functions_[own] == text) return {own, sizes.Arguments()};
+  }
+  functions_[own] = text;
   out_.Raw(definition("static __attribute__((noinline))", own));
   out_.Blank();
   return {own, sizes.Arguments()};

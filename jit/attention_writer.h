@@ -2,7 +2,7 @@
 
 #include <cstdint>
 #include <functional>
-#include <set>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -94,9 +94,9 @@ class AttentionWriter {
   // Three loops over [low, high), of which the middle one needs no mask: body(masked). The mask of lanes that do not see `key`:
   void ForKeys(const std::function<void(bool)>& body);
   std::string Unseen(const std::string& query, const std::string& origin) const;
-  // Helpers for bounds, `add_mask` and `store_mask_gradient`, as far as the plan needs them.
-  void WriteHelpers();  // WriteBandHelpers() and the functions of a mask
-  void WriteBandHelpers();
+  // `add_mask`, `drop` and `store_mask_gradient`, as far as the plan needs them, and what UseBandHelpers() asks the prelude for.
+  void WriteHelpers();
+  void UseBandHelpers();
   void DefineLive();  // `live`, how many keys sequence b has
 
   // Writes to[d][i] = from[i][d] * factor for `rows` rows of `depth` elements, `row` apart; the last vector of rows is filled with zeros. Of pairs,
@@ -119,8 +119,8 @@ class AttentionWriter {
     for (int64_t j = 0; j < extent; j += lanes_) body(j, j + lanes_ <= extent ? int64_t{0} : extent - j);
   }
   std::string LoadText(const std::string& pointer, int64_t live);
-  std::string StoreText(const std::string& pointer, const std::string& value, int64_t live);
-  // A function that writes rows to an output, each times a scalar, and the text of its call. Rows that do not lie linearly are written by the function at hand.
+  // Rows of results on their way to an output, each times a factor where `scaled`. WriteStoreRows writes a function for them and StoreRows its call; rows
+  // that do not lie linearly are stored by the function at hand.
   struct Stored {
     const AttentionRows& rows;
     int64_t count, extent, from_row;                         // elements from row to row of `from`
@@ -156,7 +156,7 @@ class AttentionWriter {
 
   std::vector<Microkernel> kernels_;
   Sizes* sizes_ = nullptr;                                   // of the function of its own that is written
-  std::set<std::string> functions_;
+  std::map<std::string, std::string> functions_;             // by name, those that are not routines
 };
 
 // Rows of zeros around the scores that a band leaves: the tallest tile that reaches past it.

@@ -43,10 +43,13 @@ int BodyBuilder::Read(ValueId value, const Layout& map) {
   try {
     return ReadRoot(view.root, Through(view.layout, map, view.root));
   } catch (const NeedsStorage& blocked) {
-    // The view is the obstacle: behind it all can run in the space of what it shows, which is stored instead where that is no more.
-    const NodeId producer = context_.graph.value(view.root).producer;
+    // No map leads through the view to all that its root is computed from. In a space of its own there is one: the root is stored, where that is no more
+    // than what blocked, and where that is not a reduction, which needs a space of its own anyway.
+    const Graph& graph = context_.graph;
+    const NodeId producer = graph.value(view.root).producer, blocking = graph.value(blocked.value).producer;
     const bool here = producer != kNone && context_.computed_here(producer);
-    if (here && context_.graph.desc(view.root).elements() <= context_.graph.desc(blocked.value).elements()) throw NeedsStorage{view.root};
+    const bool reduces = blocked.value == context_.accumulator || (blocking != kNone && graph.node(blocking).op->kind == OpKind::kReduce);
+    if (here && !reduces && graph.desc(view.root).elements() <= graph.desc(blocked.value).elements()) throw NeedsStorage{view.root};
     throw;
   }
 }

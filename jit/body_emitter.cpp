@@ -293,14 +293,11 @@ BodyEmitter::Value BodyEmitter::Load(const Expr& expr, int id) {
   if (const std::string zipped = access.kind == Access::Kind::kLanes ? ZippedText(operand, memory) : ""; !zipped.empty()) {
     return {Define(id, expr.dtype, true, Convert(zipped, memory, expr.dtype, true)), true};
   }
-  if (const std::string split = access.kind == Access::Kind::kLanes ? SplitText(operand) : ""; !split.empty()) {
-    prelude_->Use(fmt::format("split.{}", IsHalf(memory) ? "u16" : Name(memory)));
-    std::string text = state_.live.empty() ? fmt::format("load_split({})", split) : fmt::format("load_split_tail({}, {})", split, state_.live);
-    if (IsHalf(memory)) {
-      prelude_->Use(Name(memory));
-      text = fmt::format("{}_value({})", Name(memory), text);
-    }
-    return {Define(id, expr.dtype, true, Convert(text, memory, expr.dtype, true)), true};
+  if (const auto split = access.kind == Access::Kind::kLanes ? SplitOf(operand) : std::nullopt) {
+    UseWords("split", memory);
+    const std::string text = fmt::format("load_split{}({}, {}, {}{})", state_.live.empty() ? "" : "_tail", split->first, split->second, split->border,
+                                         state_.live.empty() ? "" : ", " + state_.live);
+    return {Define(id, expr.dtype, true, Convert(FromWords(text, memory), memory, expr.dtype, true)), true};
   }
   if (access.kind == Access::Kind::kLanes) {
     const std::string name = NewName(id), lanes = DeclareLanes(name, memory, state_.live.empty() ? "" : " = {}");
@@ -346,20 +343,25 @@ std::string BodyEmitter::ZippedText(const Operand& operand, DType memory) {
     pointers += Pointer(first) + ", ";
   }
   state_.index[dim] = index;
-  const bool half = IsHalf(memory);
-  prelude_->Use(half ? "zipped.u16" : fmt::format("zipped.{}", Name(memory)));
-  const std::string text = fmt::format("load_zipped({}{})", pointers, digits[0].stride);
-  if (!half) return text;
-  prelude_->Use(Name(memory));
-  return fmt::format("{}_value({})", Name(memory), text);
+  UseWords("zipped", memory);
+  return FromWords(fmt::format("load_zipped({}{})", pointers, digits[0].stride), memory);
 }
 
-std::string BodyEmitter::SplitText(const Operand& operand) {
+void BodyEmitter::UseWords(std::string_view unit, DType memory) {
+  prelude_->Use(fmt::format("{}.{}", unit, IsHalf(memory) ? "u16" : Name(memory)));
+  if (IsHalf(memory)) prelude_->Use(Name(memory));
+}
+
+std::string BodyEmitter::FromWords(const std::string& text, DType memory) { return IsHalf(memory) ? fmt::format("{}_value({})", Name(memory), text) : text; }
+
+std::string BodyEmitter::ToWords(const std::string& text, DType memory) { return IsHalf(memory) ? fmt::format("{}_bits({})", Name(memory), text) : text; }
+
+std::optional<BodyEmitter::Split> BodyEmitter::SplitOf(const Operand& operand) {
   const int dim = state_.vector_dim;
   std::vector<Digits> dims = operand.map.dims();
   dims[dim] = Coalesce(dims[dim]);
   const int64_t row = dims[dim].size() < 2 ? 0 : dims[dim][0].extent;
-  if (row < prelude_->lanes() || dims[dim][0].stride != 1 || operand.row >= 0 || !operand.pieces.empty() || args_[operand.arg].dtype == DType::kBool) return "";
+  if (row < prelude_->lanes() || dims[dim][0].stride != 1 || operand.row >= 0 || !operand.pieces.empty() || args_[operand.arg].dtype == DType::kBool) return std::nullopt;
   const std::string index = state_.index[dim];
   std::string& border = state_.borders[row];
   if (border.empty()) {
@@ -375,7 +377,7 @@ std::string BodyEmitter::SplitText(const Operand& operand) {
   state_.index[dim] = fmt::format("({} + {})", index, border);
   const std::string second = Pointer(next);
   state_.index[dim] = index;
-  return fmt::format("{}, {} - {}, {}", first, second, border, border);
+  return Split{first, fmt::format("{} - {}", second, border), border};
 }
 
 std::string BodyEmitter::Coordinate(const Layout& coordinate, bool lane) {
@@ -487,7 +489,7 @@ void BodyEmitter::EmitStore(const Store& store, bool check, bool streaming) {
   out_->Close();
 }
 
-void BodyEmitter::StoreValue(const Store& store, const Access& access, bool streaming, bool whole) {
+void BodyEmitter::StoreValue(const Store& store, const Access& access, bool streaming, bool from_start) {
   const DType memory = args_[store.operand.arg].dtype, dtype = body_.exprs[store.expr].dtype;
   const std::string suffix = MemorySuffix(memory);
   const Value got = Get(store.expr);
@@ -500,12 +502,10 @@ void BodyEmitter::StoreValue(const Store& store, const Access& access, bool stre
     return;
   }
   const std::string value = Convert(Widen(got, dtype), dtype, memory, true);
-  if (const std::string split = whole && access.kind == Access::Kind::kLanes ? SplitText(store.operand) : ""; !split.empty()) {
-    prelude_->Use(fmt::format("split.{}", IsHalf(memory) ? "u16" : Name(memory)));
-    if (IsHalf(memory)) prelude_->Use(Name(memory));
-    const size_t second = split.rfind(", ");
-    out_->Line("store_split{}({}, {}{}{});", state_.live.empty() ? "" : "_tail", split.substr(0, second),
-               IsHalf(memory) ? fmt::format("{}_bits({})", Name(memory), value) : value, split.substr(second), state_.live.empty() ? "" : ", " + state_.live);
+  if (const auto split = from_start && access.kind == Access::Kind::kLanes ? SplitOf(store.operand) : std::nullopt) {
+    UseWords("split", memory);
+    out_->Line("store_split{}({}, {}, {}, {}{});", state_.live.empty() ? "" : "_tail", split->first, split->second, ToWords(value, memory), split->border,
+               state_.live.empty() ? "" : ", " + state_.live);
     return;
   }
   if (access.kind == Access::Kind::kLanes) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,7 +36,7 @@ class BodyEmitter {
   BodyEmitter(const Body& body, const std::vector<KernelArg>& args, Prelude* prelude, SourceWriter* out,
               std::string prefix = "x");
 
-  // Strides and offsets are from now on arguments of a routine.
+  // Strides and offsets, but for those of lanes and of what has borders, are from now on arguments of a routine.
   void NameSizes(Sizes* sizes) { sizes_ = sizes; }
 
   // What follows (indices, names, the vector dimension) is forgotten at the matching Pop.
@@ -93,9 +94,15 @@ class BodyEmitter {
   Value Load(const Expr& expr, int id);
   // The load of a whole vector whose elements lie in two places in turns, as the gradients of a convolution of stride 2 do. Empty where it is none.
   std::string ZippedText(const Operand& operand, DType memory);
-  // Two pointers and how many lanes belong to the first, as arguments: of a vector that runs over the end of a row at most once, as the pixels of all images
-  // do. Empty where it is none.
-  std::string SplitText(const Operand& operand);
+  // A vector that runs over the end of a row at most once, as the pixels of all images do: two pointers and how many lanes belong to the first.
+  struct Split {
+    std::string first, second, border;
+  };
+  std::optional<Split> SplitOf(const Operand& operand);
+  // Asks for the memory functions `unit`, of the words that bf16 and f16 are in memory; from and to such words.
+  void UseWords(std::string_view unit, DType memory);
+  std::string FromWords(const std::string& text, DType memory);
+  std::string ToWords(const std::string& text, DType memory);
   Value BoundedLoad(const Expr& expr, int id, const Access& access);
   std::string Coordinate(const Layout& coordinate, bool lane);  // of lane 0, or of lane `l`
   Value Apply(const Expr& expr, int id);
@@ -110,7 +117,7 @@ class BodyEmitter {
   std::string Widen(const Value& value, DType dtype);  // to a vector
   std::string Define(int id, DType dtype, bool vector, const std::string& text);
   std::string NewName(int id);
-  void StoreValue(const Store& store, const Access& access, bool streaming, bool whole = false);
+  void StoreValue(const Store& store, const Access& access, bool streaming, bool from_start = false);  // from_start: of a range that begins at 0
 
   const Body& body_;
   const std::vector<KernelArg>& args_;

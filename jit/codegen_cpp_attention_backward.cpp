@@ -323,7 +323,8 @@ class BackwardGenerator : AttentionWriter {
     return product;
   }
 
-  bool Scales() const { return attention_.scale != 1 && attention_.dmask.arg < 0; }  // the gradient of a mask is the one of the scores before they are scaled
+  // Where weights are dropped, that scales; the gradient of a mask is the one of the scores before they are scaled.
+  bool Scales() const { return attention_.scale != 1 && attention_.dmask.arg < 0 && !drops(); }
 
   // P = 2^(S - lse) and dS = scale * P * (dP - delta), over lanes of queries.
   Function WriteScoreGradients(int64_t keys) {

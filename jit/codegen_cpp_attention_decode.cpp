@@ -34,7 +34,7 @@ class DecodeGenerator : AttentionWriter {
                PlaceScratch(v_.linear() ? 0 : v_.scratch_elements())};
     queries_at_ = PlaceScratch(rows_ * query_row_);
     scores_at_ = PlaceScratch(rows_ * score_row_);
-    WriteBandHelpers();
+    UseBandHelpers();
     if (masked()) WriteAddMaskRow(p, &prelude_, &out_);
     WriteDots();
     WriteSoftmax();

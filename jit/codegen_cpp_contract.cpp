@@ -468,7 +468,7 @@ class ContractGenerator {
   int lanes_;
   Prelude prelude_;
   SourceWriter out_;
-  std::string epilogue_numbers_;                             // with which its calls end
+  std::string epilogue_numbers_;                             // the last arguments of its calls
   std::string_view type_, packed_;                           // of C, and of the elements of packed operands
   ContractOperand a_, b_;
   bool along_rows_, by_strips_;

@@ -292,7 +292,7 @@ class WinogradGenerator {
   WinogradTransforms transforms_;
   Prelude prelude_;
   SourceWriter out_;
-  std::string epilogue_numbers_;                             // with which its calls end
+  std::string epilogue_numbers_;                             // the last arguments of its calls
   WinogradWriter writer_;
   int64_t block_;
   // Elements from row to row, and from point to point.

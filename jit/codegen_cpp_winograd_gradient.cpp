@@ -235,7 +235,7 @@ class WinogradGradientGenerator {
   WinogradTransforms transforms_;
   Prelude prelude_;
   SourceWriter out_;
-  std::string epilogue_numbers_;                             // with which its calls end
+  std::string epilogue_numbers_;                             // the last arguments of its calls
   WinogradWriter writer_;
   // Elements of a row of results (whole panels), and from row to row and point to point.
   int64_t row_, gradient_row_, gradient_point_, data_row_, data_point_, sum_point_, square_;

@@ -32,7 +32,7 @@ Image Compiler::Compile(const KernelSource& source, std::string_view name) {
 
 std::string CompilerIdentity(const CpuTarget& cpu) {
   // The trailing number changes with the flags and passes in jit/clang.
-  std::string identity = fmt::format("clang {} flags 6 {}", ATHANOR_CLANG_VERSION, Name(cpu.isa));
+  std::string identity = fmt::format("clang {} flags 7 {}", ATHANOR_CLANG_VERSION, Name(cpu.isa));
   for (const std::string& feature : cpu.features) identity += " " + feature;
   return identity;
 }

@@ -7,6 +7,7 @@
 #include "jit/loop_writer.h"
 #include "jit/prelude_units.h"
 #include "jit/sizes.h"
+#include "ops/error.h"
 
 namespace athanor {
 namespace {
@@ -96,7 +97,7 @@ class EpilogueWriter {
 
   std::string CloseRoutine() {
     out_.Close();
-    prelude_->AddRoutine("epilogue", Substitute(out_.text(), {{"$SIZES", sizes_.Parameters()}}));
+    ATHANOR_CHECK(prelude_->AddRoutine("epilogue", Substitute(out_.text(), {{"$SIZES", sizes_.Parameters()}})) == "epilogue");
     return sizes_.Arguments();
   }
 

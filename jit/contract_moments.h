@@ -30,8 +30,8 @@ class ContractMoments {
   void PlaceParts(KernelSource* source);
 
   bool by_parts() const { return contract_.moments.has_value() && parts_.block > 0; }
-  // For the epilogue, a routine, where by parts: before its rows, and around the loop over columns [n0, n1) of row `m` of batch `b` that stores them, a
-  // strip. `loops` loops over the epilogue's body, of `emitter`.
+  // For the epilogue, which is a routine, where moments are taken by parts. BeginParts: before its loop over rows. BeginPart and EndPart: around the loop
+  // over columns [n0, n1), a strip, of row `m` of batch `b` that stores them; `loops` loops over the epilogue's body, of `emitter`.
   void BeginParts(Sizes* sizes, SourceWriter* out);
   void BeginPart(LoopWriter* loops, BodyEmitter* emitter, SourceWriter* out);
   void EndPart(Sizes* sizes, SourceWriter* out);

@@ -220,6 +220,7 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
         "  return border >= $N ? load(p) : load_window(q, border, $N, load_window(p, 0, border, $V{}));\n"
         "}\n"
         "INLINE $V load_split_tail(const $T* p, const $T* q, long border, long n) {\n"
+        "  border = smaller(border, $N);\n"
         "  return load_window(q, border, n, load_window(p, 0, smaller(border, n), $V{}));\n"
         "}\n"
         "INLINE void store_split($T* p, $T* q, $V v, long border) {\n"
@@ -228,6 +229,7 @@ void AppendAccessUnits(Isa isa, int lanes, std::vector<PreludeUnit>* units) {
         "  store_window(q, v, border, $N);\n"
         "}\n"
         "INLINE void store_split_tail($T* p, $T* q, $V v, long border, long n) {\n"
+        "  border = smaller(border, $N);\n"
         "  store_window(p, v, 0, smaller(border, n));\n"
         "  store_window(q, v, border, n);\n"
         "}\n");

@@ -96,9 +96,9 @@ std::vector<std::shared_ptr<const LoadedKernel>> KernelLoader::Load(const std::v
   ForEach(unique.size(), threads, [&](size_t u) { loaded[u] = Find(plans[unique[u]]); });
   std::copy_if(loaded.begin(), loaded.end(), std::back_inserter(missing), [](const auto& kernel) { return !kernel->cached; });
   BackgroundWriter writer(cache_);
-  // Of several threads all are to end at about the same time; one alone has the most of each step's code in the caches.
-  const size_t most = threads == 1 ? 12 : std::clamp<size_t>(missing.size() / (4 * static_cast<size_t>(threads)), 1, 8);
-  const size_t groups = (missing.size() + most - 1) / most;
+  // Several threads are to end at about the same time. One alone gains from large groups, up to a dozen kernels (Compiler::CompileAll).
+  const size_t most_in_group = threads == 1 ? 12 : std::clamp<size_t>(missing.size() / (4 * static_cast<size_t>(threads)), 1, 8);
+  const size_t groups = (missing.size() + most_in_group - 1) / most_in_group;
   ForEach(groups, threads, [&](size_t g) {
     const size_t begin = g * missing.size() / groups, end = (g + 1) * missing.size() / groups;
     Compile(std::span(missing).subspan(begin, end - begin), &writer);

@@ -43,7 +43,7 @@ std::vector<Graph> BothPrecisions(const std::string& path) {
 std::vector<Program> Programs(const std::string& fragments) {
   std::vector<Graph> graphs;
   for (const std::string& name : models::ModelNames()) {
-    for (const char* batch : {"1", "8"}) {                   // one image is addressed without a batch
+    for (const char* batch : {"1", "8"}) {                   // addresses in a batch have a term more
       const std::string path = fmt::format("{}{}?batch={}", models::kModelPrefix, name, batch);
       graphs.push_back(models::LoadGraph(path));
       graphs.push_back(Gradient(models::LoadGraph(path, /*grad=*/true)));

@@ -31,9 +31,12 @@ bool OnlyCalls(const llvm::Function& function, const llvm::LoopInfo& loops) {
   llvm::SmallPtrSet<const llvm::BasicBlock*, 8> calling;
   for (const llvm::BasicBlock& block : function) {
     for (const llvm::Instruction& instruction : block) {
-      const auto computes = [](const llvm::Value* value) { return value->getType()->isFPOrFPVectorTy() || value->getType()->isVectorTy(); };
-      if (computes(&instruction) || llvm::any_of(instruction.operands(), computes)) return false;
       const auto* call = llvm::dyn_cast<llvm::CallBase>(&instruction);
+      const auto computes = [&](const llvm::Value* value) {
+        const bool handed_on = call != nullptr && llvm::isa<llvm::Constant>(value);
+        return !handed_on && (value->getType()->isFPOrFPVectorTy() || value->getType()->isVectorTy());
+      };
+      if (computes(&instruction) || llvm::any_of(instruction.operands(), computes)) return false;
       const auto* intrinsic = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction);
       const bool calls = call != nullptr && !call->isInlineAsm() && (intrinsic == nullptr || intrinsic->getIntrinsicID() == llvm::Intrinsic::prefetch);
       if (calls) calling.insert(&block);

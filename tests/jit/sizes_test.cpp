@@ -74,5 +74,28 @@ TEST(Sizes, AreAllThatRoutinesOfEqualLayersDifferIn) {
   }
 }
 
+// Whether LLVM leaves a function of the source, with internal linkage, alone.
+bool IsCompiledQuickly(const std::string& ir, const std::string& function) {
+  const size_t name = ir.find(fmt::format("define internal void @_ZL{}{}", function.size(), function)), number = ir.find(") #", name);
+  if (number > ir.find('\n', name)) throw InternalError("no function " + function);
+  const std::string group = "attributes " + ir.substr(number + 2, ir.find(' ', number + 2) - number - 2) + " = {";
+  const size_t attributes = ir.find(group);
+  return ir.substr(attributes, ir.find('\n', attributes) - attributes).find("optnone") != std::string::npos;
+}
+
+// What computes in attention are tiles and routines: the blocks around them, which are the most of its source, only call.
+TEST(Sizes, LeaveBlocksThatOnlyCall) {
+  const CpuTarget cpu = DetectCpu();
+  int blocks = 0;
+  for (const KernelPlan& plan : BuildProgram(Decompose(Gradient(ReadFragment(Attention(12, 128, 64), "test")))).kernels) {
+    if (plan.skeleton != Skeleton::kAttention) continue;
+    const std::string ir = testing::CompilerFor(cpu).List(GenerateCpp(plan, DefaultSchedule(plan, cpu), cpu), "attention").llvm_ir;
+    EXPECT_TRUE(IsCompiledQuickly(ir, "block"));
+    EXPECT_FALSE(IsCompiledQuickly(ir, "pack_squares_f32"));
+    ++blocks;
+  }
+  EXPECT_EQ(blocks, 2);
+}
+
 }  // namespace
 }  // namespace athanor
