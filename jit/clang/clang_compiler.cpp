@@ -27,16 +27,24 @@ class ClangCompiler final : public Compiler {
  public:
   explicit ClangCompiler(const CpuTarget& cpu) : cpu_(cpu), frontend_(cpu, /*names=*/false) {}
 
-  // Step by step, so that the code of a step, megabytes of clang and LLVM, is still in the caches for the next kernel.
+  // Step by step, so that the code of a step, megabytes of clang and LLVM, is still in the caches for the next kernel. Before the kernels the routines that
+  // nobody has compiled yet.
   std::vector<Result> CompileAll(std::span<const Job> jobs) override {
+    const RoutineArchive& archive = InstalledRoutines();
     std::vector<Text> texts;
     std::vector<Result> results(jobs.size());
+    std::vector<std::vector<Routine>> routines(jobs.size());
     for (size_t i = 0; i < jobs.size(); ++i) {
       const Stopwatch stopwatch(&results[i].milliseconds);
       Text& text = texts.emplace_back(std::string(jobs[i].text), std::string(jobs[i].name));
       text.codes = TakeMachineCode(&text.text);
-      for (const Routine& routine : TakeRoutines(&text.text)) text.codes.push_back(Find(routine));
+      routines[i] = TakeRoutines(&text.text);
     }
+    std::vector<Missing> missing;
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      for (Routine& routine : routines[i]) texts[i].routines.push_back(Find(std::move(routine), i, archive, &missing));
+    }
+    CompileMissing(&missing, &results);
     Compile(&texts, Effort::kQuick, &results);
     return results;
   }
@@ -46,10 +54,7 @@ class ClangCompiler final : public Compiler {
     text.emplace_back(routine.prelude + routine.definition, routine.name);
     std::vector<Result> result(1);
     Compile(&text, Effort::kWhole, &result);
-    const Image& image = result[0].image;
-    MachineCode code{routine.name, {}, static_cast<uint64_t>(image.symbols.at(routine.name))};
-    for (std::byte byte : image.code) code.bytes.push_back(std::to_integer<uint8_t>(byte));
-    return code;
+    return CodeOf(result[0].image, routine.name);
   }
 
   Listing List(const KernelSource& source, std::string_view name) override {
@@ -71,8 +76,16 @@ class ClangCompiler final : public Compiler {
 
     std::string text, name;
     std::vector<MachineCode> codes;
+    std::vector<std::shared_future<MachineCode>> routines;
     std::unique_ptr<llvm::LLVMContext> context = std::make_unique<llvm::LLVMContext>();
     std::unique_ptr<llvm::Module> module;
+  };
+
+  // A routine that no kernel has asked for before, and the job that now does.
+  struct Missing {
+    Routine routine;
+    size_t job;
+    std::promise<MachineCode> code;
   };
 
   // Adds the time until its end.
@@ -96,28 +109,55 @@ class ClangCompiler final : public Compiler {
     for_each([&](Text& text, Result*) { text.module = frontend_.Parse(WithoutUnusedVocabulary(text.text), text.name, *text.context); });
     std::unique_ptr<Backend> backend = TakeBackend();
     for_each([&](Text& text, Result*) { backend->Optimize(*text.module, effort); });
-    for_each([&](Text& text, Result* result) { result->image = LinkImage(backend->Emit(*text.module), text.codes, text.name); });
+    for_each([&](Text& text, Result* result) {
+      for (const std::shared_future<MachineCode>& routine : text.routines) text.codes.push_back(routine.get());
+      result->image = LinkImage(backend->Emit(*text.module), text.codes, text.name);
+    });
     Return(std::move(backend));
   }
 
-  // From the archive, or else compiled, once for all kernels: another thread that asks meanwhile waits.
-  MachineCode Find(const Routine& routine) {
+  // From the archive, or else compiled, once for all kernels, by the one that asks first.
+  std::shared_future<MachineCode> Find(Routine routine, size_t job, const RoutineArchive& archive, std::vector<Missing>* missing) {
     std::promise<MachineCode> promise;
     std::unique_lock lock(mutex_);
     const auto [found, fresh] = routines_.try_emplace(routine.definition);
     if (fresh) found->second = promise.get_future().share();
     const std::shared_future<MachineCode> result = found->second;
     lock.unlock();
-    if (!fresh) return result.get();
-    try {
-      std::optional<MachineCode> code = InstalledRoutines().Find(RoutineArchive::Key(routine, cpu_), routine.name);
-      promise.set_value(code ? std::move(*code) : CompileRoutine(routine));
-    } catch (...) {
-      promise.set_exception(std::current_exception());
-      lock.lock();
-      routines_.erase(routine.definition);
+    if (!fresh) return result;
+    if (std::optional<MachineCode> code = archive.Find(RoutineArchive::Key(routine, cpu_), routine.name)) {
+      promise.set_value(std::move(*code));
+    } else {
+      missing->push_back({std::move(routine), job, std::move(promise)});
     }
-    return result.get();
+    return result;
+  }
+
+  void CompileMissing(std::vector<Missing>* missing, std::vector<Result>* of_jobs) {
+    std::vector<Text> texts;
+    std::vector<Result> results(missing->size());
+    for (const Missing& m : *missing) texts.emplace_back(m.routine.prelude + m.routine.definition, m.routine.name);
+    try {
+      Compile(&texts, Effort::kWhole, &results);
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      for (Missing& m : *missing) {
+        m.code.set_exception(std::current_exception());
+        routines_.erase(m.routine.definition);
+      }
+      return;                                                // thrown where a kernel wants it
+    }
+    for (size_t i = 0; i < missing->size(); ++i) {
+      Missing& m = (*missing)[i];
+      m.code.set_value(CodeOf(results[i].image, m.routine.name));
+      (*of_jobs)[m.job].milliseconds += results[i].milliseconds;
+    }
+  }
+
+  static MachineCode CodeOf(const Image& image, const std::string& name) {
+    MachineCode code{name, {}, static_cast<uint64_t>(image.symbols.at(name))};
+    for (std::byte byte : image.code) code.bytes.push_back(std::to_integer<uint8_t>(byte));
+    return code;
   }
 
   std::unique_ptr<Backend> TakeBackend() {
