@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <numbers>
 
 #include "jit/attention_dropout.h"
@@ -73,6 +72,7 @@ class BackwardGenerator : AttentionWriter {
     int64_t count, extent;
     bool direct = false;
     int64_t scratch = 0, stride = 0;
+    Function store = {};                                     // from scratch to memory
   };
 
   void PlaceGradient(Gradient* gradient) {
@@ -88,18 +88,16 @@ class BackwardGenerator : AttentionWriter {
 
   static Stored Rows(const Gradient& gradient) { return {gradient.rows, gradient.count, gradient.extent, gradient.stride, false}; }
 
-  void StoreGradient(const Gradient& gradient, const Function& store, const char* target, const char* head) {
-    if (!gradient.direct) StoreRows(store, Rows(gradient), target, "", "0", head);
+  void StoreGradient(const Gradient& gradient, const char* target, const char* head) {
+    if (!gradient.direct) StoreRows(gradient.store, Rows(gradient), target, "", "0", head);
   }
 
   void WriteHead(int64_t rest) {
     const AttentionPlan& p = attention_;
     const bool grouped = p.group() > 1;
     const char* kv = grouped ? "kv" : "h";
-    Function store[3];                                       // of dQ, dK and dV
-    for (int i = 0; i < 3; ++i) {
-      const Gradient& gradient = *std::array{&dq_, &dk_, &dv_}[i];
-      if (!gradient.direct) store[i] = WriteStoreRows(Rows(gradient));
+    for (Gradient* gradient : {&dq_, &dk_, &dv_}) {
+      if (!gradient->direct) gradient->store = WriteStoreRows(Rows(*gradient));
     }
     const Function statistics = WriteStatistics();
     out_.Open("extern \"C\" void attention_backward(char* const* args, long begin, long end, char* scratch)");
@@ -113,16 +111,16 @@ class BackwardGenerator : AttentionWriter {
     DefineGradient(dk_, "to_dk", kv);
     DefineGradient(dv_, "to_dv", kv);
     if (grouped) out_.Open("for (long h = kv * {0}; h < kv * {0} + {0}; ++h)", p.group());
-    WriteQueries(rest, statistics, store[0]);
+    WriteQueries(rest, statistics);
     if (grouped) out_.Close();
-    StoreGradient(dk_, store[1], "to_dk", kv);
-    StoreGradient(dv_, store[2], "to_dv", kv);
+    StoreGradient(dk_, "to_dk", kv);
+    StoreGradient(dv_, "to_dv", kv);
     out_.Close();
     out_.Close();
   }
 
   // All that one head of queries does.
-  void WriteQueries(int64_t rest, const Function& statistics, const Function& store) {
+  void WriteQueries(int64_t rest, const Function& statistics) {
     const AttentionPlan& p = attention_;
     q_.DefineInput("b", "h", Scratch(copies_[0]), &prelude_, &out_);
     if (y_.linear()) {
@@ -157,7 +155,7 @@ class BackwardGenerator : AttentionWriter {
       out_.Line("last_block{});", call);
       out_.Close();
     }
-    StoreGradient(dq_, store, "to_dq", "h");
+    StoreGradient(dq_, "to_dq", "h");
   }
 
   Ahead Next(const AttentionRows& rows) const {

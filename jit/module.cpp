@@ -70,7 +70,7 @@ Image DeserializeImage(std::span<const std::byte> bytes) {
     const auto name = reader.Take(reader.Number(kMaxName));
     const uint64_t offset = reader.Number(kMaxCode);
     if (offset >= image.code.size()) Fail("kernel image: a symbol lies outside of the code");
-    image.symbols[std::string(reinterpret_cast<const char*>(name.data()), name.size())] = static_cast<int64_t>(offset);
+    image.symbols.emplace_hint(image.symbols.end(), std::string(reinterpret_cast<const char*>(name.data()), name.size()), static_cast<int64_t>(offset));
   }
   if (!reader.empty() || image.symbols.size() != count) Fail("kernel image: trailing bytes or repeated symbols");
   return image;

@@ -19,10 +19,9 @@ namespace athanor {
 // Values    splat(x), splat_mask(bool), iota_i32(), iota_i64(), select(mask, a, b), vmax(a, b) and vmin(a, b) (NaN if either is
 // NaN),
 //           madd(a, b, c) = a * b + c rounded once.
-// Memory    load(p), store(p, v); the first n lanes: load_tail(p, n) (the others 0), store_tail(p, v, n); elements `stride`
-// apart:
-//           load_strided(p, stride, n), store_strided(p, v, stride, n), every second one load_second(p), load_second_tail(p, n); elements from two places in turns: load_zipped(p, step), of two or four pieces
-//           load_zipped(p, q, step), load_zipped(p, q, r, s, step); the first lanes in one place, the others in another: load_split(p, q, border),
+// Memory    load(p), store(p, v); the first n lanes: load_tail(p, n) (the others 0), store_tail(p, v, n); elements `stride` apart:
+//           load_strided(p, stride, n), store_strided(p, v, stride, n); every second one: load_second(p), load_second_tail(p, n);
+//           elements from two places in turns: load_zipped(p, step), of two or four pieces load_zipped(p, q, step), load_zipped(p, q, r, s, step); the first lanes in one place, the others in another: load_split(p, q, border),
 //           store_split(p, q, v, border), and with _tail and n at the end the first n of all; stream(p, v): not through the caches when p is aligned
 //           to a vector, fence() after the last one. No alignment is required anywhere. Booleans in memory: load_bool,
 //           store_bool..., bf16 and f16: load_bf16, store_f16_tail, ... (as vf32).

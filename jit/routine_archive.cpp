@@ -4,10 +4,11 @@
 #include <fmt/core.h>
 #include <xxhash.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <span>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -69,8 +70,11 @@ const RoutineArchive& InstalledRoutines() {
     const std::string path = RoutineArchivePath();
     std::ifstream file(path, std::ios::binary);
     if (!file) return RoutineArchive();
-    const std::vector<char> bytes(std::istreambuf_iterator<char>(file), {});
+    std::error_code error;
+    const uintmax_t size = std::filesystem::file_size(path, error);
+    std::vector<char> bytes(error ? 0 : size);               // at once: byte by byte it takes milliseconds
     try {
+      if (!file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) Fail("it can't be read");
       return RoutineArchive(DeserializeImage(std::as_bytes(std::span(bytes))));
     } catch (const Error& error) {
       Fail("{}: {}", path, error.what());
